@@ -1,0 +1,1 @@
+"""conmon: the monitor that a container manager starts beside every container."""

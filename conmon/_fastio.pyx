@@ -1,0 +1,316 @@
+"""The core and its Python face.
+
+`conmon_monitor` and `conmon_linger` are the two lives that run without an interpreter; nothing
+that they reach touches a Python object, so they link without libpython. Below them is what the
+Python lives, the tests and the tools call: thin functions that raise OSError and take and return
+plain values (paths and texts are bytes, fds are ints).
+"""
+
+from libc.errno cimport EINTR, ENAMETOOLONG, errno
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset, strcmp, strlen
+
+from conmon.core.atomicfile cimport write_atomically as core_write_atomically
+from conmon.core.closefds cimport close_all_but as core_close_all_but
+from conmon.core.diag cimport syslog_send
+from conmon.core.ending cimport linger as core_linger
+from conmon.core.ending cimport set_oom_score as core_set_oom_score
+from conmon.core.ending cimport write_exit_files
+from conmon.core.kernel cimport (
+    AF_UNIX, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE,
+    SIGTERM, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, _exit, bind, c_signal, chmod, close,
+    fchmod, listen, pid_t, poll, pollfd, prctl, read, signalfd, signalfd_siginfo, sigprocmask,
+    sigset_t, sockaddr, sockaddr_un, socket,
+)
+from conmon.core.monitor cimport monitor_main, monitor_open
+from conmon.core.logfile cimport log_chunk
+from conmon.core.reaper cimport monitor_signals
+from conmon.core.record cimport (
+    RECORD_VERSION, Life, Record, life_enter, record_magic, record_text,
+)
+from conmon.core.spawn cimport SPAWN_KEEP, SPAWN_NULL, Spawn, spawn_runtime
+
+cdef extern from "version.h":
+    const char* CONMON_VERSION
+    const char* CONMON_VERSION_TEXT
+
+cdef extern from "<langinfo.h>" nogil:
+    char* nl_langinfo(int item)
+    enum: CODESET
+
+cdef extern from "<locale.h>" nogil:
+    char* setlocale(int category, const char* locale)
+    enum: LC_CTYPE
+
+
+# --- the lives without an interpreter -------------------------------------------------------
+
+cdef public int conmon_monitor(Record* record, char** argv) noexcept nogil:
+    """The monitor life; it ends in the finish life, or returns conmon's exit status."""
+    return monitor_main(record, argv)
+
+
+cdef public int conmon_linger(Record* record) noexcept nogil:
+    """The linger life; returns conmon's exit status."""
+    return core_linger(record)
+
+
+cdef public void conmon_save_exit_code(Record* record) noexcept nogil:
+    """The exit files, for a finish life that cannot write them."""
+    write_exit_files(record)
+
+
+cdef public int conmon_python_life(int life, Record* record, int argc, char** argv) noexcept:
+    """The launch or the finish life; conmon's exit status. There is an interpreter by now."""
+    try:
+        arguments = [argv[i] for i in range(argc)]
+        if life == Life.LIFE_FINISH:
+            from conmon import finish
+            return finish.main(arguments, record[0], record_texts(record))
+        from conmon import launch
+        return launch.main(arguments)
+    except BaseException as exception:
+        from conmon import diag
+        diag.error(diag.internal_error(exception))
+    if life == Life.LIFE_FINISH:
+        write_exit_files(record)
+    return 1
+
+
+VERSION = CONMON_VERSION.decode()
+VERSION_TEXT = CONMON_VERSION_TEXT
+
+
+# --- records --------------------------------------------------------------------------------
+
+MONITOR = <int>Life.LIFE_MONITOR
+FINISH = <int>Life.LIFE_FINISH
+LINGER = <int>Life.LIFE_LINGER
+
+
+def new_record():
+    """The fields of an empty record: fds are -1, all else is 0."""
+    cdef Record record
+    memset(&record, 0, sizeof(record))
+    cdef dict fields = record
+    for name in fields:
+        if name.endswith("_fd"):
+            fields[name] = -1
+    return fields
+
+
+TEXTS = ("cid", "log_path", "persist_dir", "exit_dir", "attach_path", "attach_link", "syslog_tag")
+
+
+cdef dict record_texts(const Record* record):
+    """The texts that a record names: bytes, a list of them for exit_argv, None for none."""
+    cdef dict fields = record[0]
+    cdef const char* argument = record_text(record, record.exit_argv)
+    texts = {
+        name: <bytes>record_text(record, fields[name]) if fields[name] else None for name in TEXTS
+    }
+    texts["exit_argv"] = None
+    if argument != NULL:
+        texts["exit_argv"] = []
+        while argument[0]:
+            texts["exit_argv"].append(<bytes>(argument + 1))
+            argument += strlen(argument) + 1
+    return texts
+
+
+cdef bytes packed(text):
+    """A text as it stands in the record. Arguments have a mark before them: see linger."""
+    if isinstance(text, list):
+        return b"".join([b"+" + argument + b"\0" for argument in text]) + b"\0"
+    return text + b"\0"
+
+
+cdef Record* record_build(dict fields, dict texts) except NULL:
+    """A record in memory of its own, from fields and the texts that they name."""
+    cdef Record* record
+    blob = bytearray()
+    fields = dict(fields)
+    for name, text in texts.items():
+        if text is not None:
+            fields[name] = sizeof(Record) + len(blob)
+            blob += packed(text)
+    fields["magic"] = record_magic()
+    fields["version"] = RECORD_VERSION
+    fields["size"] = sizeof(Record) + len(blob)
+    record = <Record*>calloc(1, sizeof(Record) + len(blob))
+    if record == NULL:
+        raise MemoryError()
+    record[0] = fields
+    memcpy(<char*>record + sizeof(Record), <char*>blob, len(blob))
+    return record
+
+
+cdef char** pointers(list texts) except NULL:
+    """A NULL-terminated array of the texts, which must outlive it."""
+    cdef char** array = <char**>malloc((len(texts) + 1) * sizeof(char*))
+    cdef Py_ssize_t i
+    if array == NULL:
+        raise MemoryError()
+    for i in range(len(texts)):
+        array[i] = texts[i]
+    array[len(texts)] = NULL
+    return array
+
+
+def enter_life(int life, dict fields, dict texts, list argv):
+    """Become another life of conmon, with `argv`. Does not return; OSError if it cannot."""
+    cdef Record* record = record_build(fields, texts)
+    raise OSError(-life_enter(life, record, pointers(argv)), "cannot enter the next life")
+
+
+def linger(dict fields, dict texts):
+    """The linger life in this very process, for when it cannot be entered; conmon's status."""
+    return core_linger(record_build(fields, texts))
+
+
+# --- processes and signals ------------------------------------------------------------------
+
+cdef sigset_t callers_mask
+
+
+cdef void exit_on_signal(int number) noexcept nogil:
+    _exit(1)
+
+
+def signals_at_start():
+    """SIGPIPE becomes EPIPE; SIGTERM ends a launch with status 1 (C4 step 4)."""
+    c_signal(SIGPIPE, SIG_IGN)
+    c_signal(SIGTERM, exit_on_signal)
+
+
+def block_signals():
+    """Block what the monitor takes through its signalfd; the caller's mask is remembered."""
+    cdef sigset_t mask
+    monitor_signals(&mask)
+    sigprocmask(SIG_BLOCK, &mask, &callers_mask)
+
+
+def signal_fd():
+    """A signalfd (close-on-exec, non-blocking) of the blocked signals."""
+    cdef sigset_t mask
+    monitor_signals(&mask)
+    cdef int fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK)
+    if fd < 0:
+        raise OSError(errno, "signalfd")
+    return fd
+
+
+def read_signal(int fd):
+    """The number of the next signal of a signalfd, 0 if none is there."""
+    cdef signalfd_siginfo info
+    return info.ssi_signo if read(fd, &info, sizeof(info)) == sizeof(info) else 0
+
+
+def set_subreaper():
+    """Become the parent of orphaned descendants. OSError."""
+    if prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0:
+        raise OSError(errno, "prctl")
+
+
+def spawn(list argv, *, int null_fd, stdio, int start_fd=-1, oom_score_adj=None,
+          bint own_listen_pid=False):
+    """Start the OCI runtime `argv` with the caller's environment and signal mask; its pid.
+
+    `stdio`: for 0, 1, 2 an fd, None for /dev/null or "keep". `start_fd`: read from before the
+    exec, or -1. `oom_score_adj`: what the runtime runs with, None to inherit. OSError if the
+    fork fails.
+    """
+    cdef Spawn plan
+    cdef pid_t pid
+    cdef int i
+    for i in range(3):
+        wanted = stdio[i]
+        plan.stdio[i] = (
+            SPAWN_NULL if wanted is None else SPAWN_KEEP if wanted == "keep" else wanted)
+    plan.argv = pointers(argv)
+    plan.null_fd = null_fd
+    plan.start_fd = start_fd
+    plan.restore_oom_score = oom_score_adj is not None
+    plan.oom_score_adj = oom_score_adj or 0
+    plan.own_listen_pid = own_listen_pid
+    plan.mask = &callers_mask
+    pid = spawn_runtime(&plan)
+    free(plan.argv)
+    if pid < 0:
+        raise OSError(-pid, "fork")
+    return pid
+
+
+def set_oom_score(int score):
+    """Set our own oom_score_adj, if we may."""
+    core_set_oom_score(score)
+
+
+# --- files and sockets ----------------------------------------------------------------------
+
+def write_atomically(bytes path not None, bytes data not None):
+    """Make `path` hold exactly `data`, mode 0644, by rename. OSError, and then nothing is left."""
+    cdef int failure = core_write_atomically(path, data, len(data))
+    if failure:
+        raise OSError(-failure, "cannot write", path)
+
+
+def close_all_but(fds):
+    """Close every fd from 3 on that is not in `fds`."""
+    cdef int* keep = <int*>malloc((len(fds) + 1) * sizeof(int))
+    cdef int i
+    if keep == NULL:
+        raise MemoryError()
+    for i, fd in enumerate(fds):
+        keep[i] = fd
+    core_close_all_but(keep, len(fds))
+    free(keep)
+
+
+def listen_seqpacket(bytes path not None, int backlog):
+    """A listening SOCK_SEQPACKET socket at `path` (at most 107 bytes), mode 0700. OSError."""
+    cdef sockaddr_un address
+    cdef int fd
+    if len(path) >= sizeof(address.sun_path):
+        raise OSError(ENAMETOOLONG, "socket path", path)
+    memset(&address, 0, sizeof(address))
+    address.sun_family = AF_UNIX
+    memcpy(address.sun_path, <char*>path, len(path))
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        raise OSError(errno, "socket")
+    # before bind, so that the name never has more rights than it is to have
+    fchmod(fd, 0o700)
+    if (bind(fd, <sockaddr*>&address, sizeof(address)) < 0 or chmod(path, 0o700) < 0
+            or listen(fd, backlog) < 0):
+        failure = errno
+        close(fd)
+        raise OSError(failure, "bind", path)
+    return fd
+
+
+def wait_readable(list fds, int timeout_ms):
+    """Those of `fds` that can be read (or are at their end); [] after `timeout_ms`, -1: never."""
+    cdef pollfd entries[8]
+    cdef int i
+    cdef int count = len(fds)
+    if count > 8:
+        raise ValueError("at most 8 fds")
+    for i in range(count):
+        entries[i].fd = fds[i]
+        entries[i].events = 1
+        entries[i].revents = 0
+    if poll(entries, count, timeout_ms) < 0 and errno != EINTR:
+        raise OSError(errno, "poll")
+    return [entries[i].fd for i in range(count) if entries[i].revents]
+
+
+def send_syslog(bint is_error, bytes text not None):
+    """One message to /dev/log; False where nobody took it."""
+    return syslog_send(8 | 3 if is_error else 8 | 6, text) == 0
+
+
+def locale_is_utf8():
+    """Whether the environment's locale speaks UTF-8."""
+    return (setlocale(LC_CTYPE, b"") != NULL
+            and strcmp(nl_langinfo(CODESET), b"UTF-8") == 0)

@@ -1,0 +1,114 @@
+"""The container's channels: stdio pipes, attach socket, ctl and winsz fifos (C4 13, 15; C12)."""
+
+import posix
+
+from conmon import _fastio, cli, diag
+
+_BACKLOG = 10
+# sizeof(sun_path) - 1: the longest name that clients can put into a socket address
+_SUN_PATH = 107
+
+
+class Stdio:
+    """Pipe ends. The runtime's are -1 once it has them, and where there is no pipe."""
+
+    __slots__ = ("null", "runtime_stderr", "runtime_stdin", "runtime_stdout", "stderr", "stdin",
+                 "stdout")  # fmt: skip
+
+    def __init__(self, null: int) -> None:
+        self.null = null
+        self.stdin = self.stdout = self.stderr = -1
+        self.runtime_stdin = self.runtime_stdout = self.runtime_stderr = -1
+
+    def close_runtime_ends(self) -> None:
+        """Let go of what only the runtime and the container hold from now on."""
+        for fd in (self.runtime_stdin, self.runtime_stdout, self.runtime_stderr):
+            if fd >= 0:
+                posix.close(fd)
+        self.runtime_stdin = self.runtime_stdout = self.runtime_stderr = -1
+
+
+def open_stdio(options: cli.Options, null: int) -> Stdio:
+    """Make the pipes; our ends never block, the container's always do. OSError."""
+    stdio = Stdio(null)
+    if options.stdin:
+        stdio.runtime_stdin, stdio.stdin = posix.pipe2(posix.O_CLOEXEC)
+        posix.set_blocking(stdio.stdin, False)
+    stdio.stdout, stdio.runtime_stdout = posix.pipe2(posix.O_CLOEXEC)
+    stdio.stderr, stdio.runtime_stderr = posix.pipe2(posix.O_CLOEXEC)
+    posix.set_blocking(stdio.stdout, False)
+    posix.set_blocking(stdio.stderr, False)
+    return stdio
+
+
+def attach_directory(options: cli.Options) -> tuple[bytes, bytes | None]:
+    """Where the attach socket goes, and the symlink that was made to it, if any.
+
+    With --full-attach it is the bundle. Otherwise it is <socket-dir>/<cuuid>, a symlink to the
+    bundle: short enough for clients to name the socket in it. diag.Fatal.
+    """
+    bundle = options.bundle or b"."
+    if options.full_attach:
+        return bundle, None
+    link = b"%b/%b" % (options.socket_dir_path, options.cuuid or b"")
+    if len(link) == _SUN_PATH:
+        # clients cut the name here, and so a link of exactly this length must be cut as well
+        link = link[:-1]
+    try:
+        posix.unlink(link)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise diag.Fatal(
+            b"Failed to remove existing symlink for socket directory %b: %b"
+            % (link, diag.strerror(error))
+        ) from None
+    try:
+        posix.symlink(bundle, link)
+    except OSError as error:
+        raise diag.Fatal(
+            b"Failed to create symlink for notify socket %b: %b" % (link, diag.strerror(error))
+        ) from None
+    return link, link
+
+
+def open_attach(directory: bytes) -> int:
+    """A listening socket `attach` in the directory, of any path length. diag.Fatal."""
+    try:
+        directory_fd = posix.open(directory, posix.O_PATH | posix.O_CLOEXEC)
+    except OSError as error:
+        raise diag.Fatal(
+            b"failed to open socket path parent dir %b: %b" % (directory, diag.strerror(error))
+        ) from None
+    try:
+        posix.unlink(b"attach", dir_fd=directory_fd)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise diag.Fatal(b"Failed to remove existing socket: " + diag.strerror(error)) from None
+    try:
+        # the kernel's own short name for the directory: a socket address takes 107 bytes
+        return _fastio.listen_seqpacket(b"/proc/self/fd/%d/attach" % directory_fd, _BACKLOG)
+    except OSError as error:
+        raise diag.Fatal(b"Failed to bind to attach socket: " + diag.strerror(error)) from None
+    finally:
+        posix.close(directory_fd)
+
+
+def open_fifo(directory: bytes, name: bytes) -> int:
+    """A new fifo, opened for reading. diag.Fatal.
+
+    Opened for writing too: there is never an end of file, and a client's first open succeeds.
+    """
+    path = b"%b/%b" % (directory, name)
+    try:
+        try:
+            posix.mkfifo(path, 0o660)
+        except FileExistsError:
+            posix.unlink(path)
+            posix.mkfifo(path, 0o660)
+        return posix.open(path, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError as error:
+        raise diag.Fatal(
+            b"Failed to make the %b fifo %b: %b" % (name, path, diag.strerror(error))
+        ) from None

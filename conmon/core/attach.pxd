@@ -1,0 +1,290 @@
+"""Attach clients (C12): the container's output in packets, input for its stdin.
+
+Output: one SOCK_SEQPACKET packet per 8192 bytes or less, preceded by the stream's byte. Sends
+never block. What a client does not take waits in a queue of its own; when more than QUEUE_LIMIT
+waits, the policy decides: `drop` disconnects the client, `block` pauses the container's streams
+until the client has caught up, while everything else goes on.
+
+Input: packets of at most 32768 bytes; end of file closes the container's stdin if it was asked
+for (-i) and is not to stay open. While the container does not read, clients are not read.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, EMFILE, ENFILE, errno
+from libc.stdint cimport uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memmove, memset, strerror
+
+from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
+from conmon.core.kernel cimport (
+    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT,
+    MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, iovec,
+    mmap, mmsghdr, munmap, recv, send, sendmmsg, shutdown,
+)
+from conmon.core.loop cimport source_close, source_init, watch
+from conmon.core.state cimport (
+    CHUNK, CLIENT_LIMIT, PACKET_DATA, QUEUE_LIMIT, QUEUE_RESUME, STDIN_PACKET, Client, Monitor,
+    Source,
+)
+from conmon.core.stdin cimport stdin_end, stdin_flush, stdin_put
+
+cdef enum:
+    PACKETS = CHUNK // PACKET_DATA
+    FRAME = 3  # bytes in the queue before a packet's data: its size, its stream byte
+
+
+cdef inline void client_arm(Monitor* m, Client* client) noexcept nogil:
+    """Wait for what can come next; a client that is through in both directions is closed."""
+    cdef uint32_t events = 0
+    if client.input_ended and client.output_ended:
+        client_close(m, client)
+        return
+    if not client.input_ended and m.input.pending == NULL:
+        events |= EPOLLIN
+    if client.head < client.tail:
+        events |= EPOLLOUT
+    if events == 0 and not client.output_ended:
+        events = EPOLLHUP  # nothing to do but to notice that it goes
+    watch(m, &client.source, events)
+
+
+cdef inline void clients_arm(Monitor* m) noexcept nogil:
+    cdef Client* client = m.clients
+    cdef Client* next
+    while client != NULL:
+        next = client.next
+        client_arm(m, client)
+        client = next
+
+
+cdef inline void client_queue_free(Monitor* m, Client* client) noexcept nogil:
+    if client.queue != NULL:
+        munmap(client.queue, client.capacity)
+    client.queue = NULL
+    client.capacity = client.head = client.tail = 0
+    client_unstall(m, client)
+
+
+cdef inline void client_unstall(Monitor* m, Client* client) noexcept nogil:
+    if client.stalled:
+        client.stalled = False
+        m.stalled -= 1
+
+
+cdef inline void client_close(Monitor* m, Client* client) noexcept nogil:
+    cdef Client** link = &m.clients
+    while link[0] != client:
+        link = &link[0].next
+    link[0] = client.next
+    client_queue_free(m, client)
+    source_close(m, &client.source)
+    client.next = m.retired
+    m.retired = client
+    m.client_count -= 1
+    watch(m, &m.listener, EPOLLIN)  # it rests while fds are short
+
+
+cdef inline void client_end_output(Monitor* m, Client* client) noexcept nogil:
+    """Nothing can be sent to this client any more."""
+    client.output_ended = True
+    client_queue_free(m, client)
+
+
+cdef inline bint client_queue_reserve(Client* client, size_t more) noexcept nogil:
+    """Make room for `more` bytes at the tail; False without memory."""
+    cdef size_t used = client.tail - client.head
+    cdef size_t capacity = 2 * CHUNK
+    cdef char* queue
+    if client.tail + more <= client.capacity:
+        return True
+    if used + more <= client.capacity:
+        memmove(client.queue, client.queue + client.head, used)
+    else:
+        while capacity < used + more:
+            capacity *= 2
+        queue = <char*>mmap(
+            NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if <void*>queue == MAP_FAILED:
+            return False
+        if client.queue != NULL:
+            memcpy(queue, client.queue + client.head, used)
+            munmap(client.queue, client.capacity)
+        client.queue = queue
+        client.capacity = capacity
+    client.head = 0
+    client.tail = used
+    return True
+
+
+cdef inline void client_enqueue(
+        Monitor* m, Client* client, char tag, const char* data, size_t size) noexcept nogil:
+    """Let packets wait for a client that does not take them now."""
+    cdef size_t part
+    cdef size_t frames = (size + PACKET_DATA - 1) // PACKET_DATA * FRAME
+    cdef bint over = client.tail - client.head + size + frames > QUEUE_LIMIT
+    if over and m.record.drop_slow_clients and not m.record.ended:
+        say(m.record, LEVEL_WARNING, b"Disconnecting an attach client that does not read")
+        m.record.counters.clients_dropped += 1
+        client.input_ended = True
+        client_end_output(m, client)
+        return
+    if not client_queue_reserve(client, size + frames):
+        say(m.record, LEVEL_WARNING, b"Disconnecting an attach client: out of memory")
+        m.record.counters.clients_dropped += 1
+        client.input_ended = True
+        client_end_output(m, client)
+        return
+    while size:
+        part = size if size < PACKET_DATA else PACKET_DATA
+        client.queue[client.tail] = <char>((part + 1) & 0xff)
+        client.queue[client.tail + 1] = <char>((part + 1) >> 8)
+        client.queue[client.tail + 2] = tag
+        memcpy(client.queue + client.tail + FRAME, data, part)
+        client.tail += FRAME + part
+        data += part
+        size -= part
+    if over and not client.stalled:
+        client.stalled = True
+        m.stalled += 1
+        m.record.counters.stalls += 1
+
+
+cdef inline void client_flush(Monitor* m, Client* client) noexcept nogil:
+    """Send what waits for the client, as far as it goes."""
+    cdef size_t size
+    cdef unsigned char* frame
+    while client.head < client.tail:
+        frame = <unsigned char*>client.queue + client.head
+        size = frame[0] | (<size_t>frame[1] << 8)
+        if send(client.source.fd, frame + 2, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0:
+            client.head += 2 + size
+        elif errno == EAGAIN:
+            break
+        elif errno != EINTR:
+            client_end_output(m, client)
+            return
+    if client.head == client.tail:
+        client_queue_free(m, client)
+    elif client.tail - client.head <= QUEUE_RESUME:
+        client_unstall(m, client)
+
+
+cdef inline void client_send(
+        Monitor* m, Client* client, char tag, const char* data, size_t size) noexcept nogil:
+    """Send a chunk in one system call; queue what the client does not take."""
+    cdef mmsghdr messages[PACKETS]
+    cdef iovec parts[2 * PACKETS]
+    cdef unsigned int count = 0
+    cdef int sent
+    cdef size_t part, at = 0
+    if client.head == client.tail:
+        memset(messages, 0, sizeof(messages))
+        while at < size:
+            part = size - at if size - at < PACKET_DATA else PACKET_DATA
+            parts[2 * count].iov_base = &tag
+            parts[2 * count].iov_len = 1
+            parts[2 * count + 1].iov_base = <void*>(data + at)
+            parts[2 * count + 1].iov_len = part
+            messages[count].msg_hdr.msg_iov = &parts[2 * count]
+            messages[count].msg_hdr.msg_iovlen = 2
+            count += 1
+            at += part
+        sent = sendmmsg(client.source.fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < 0 and errno != EAGAIN and errno != EINTR:
+            client_end_output(m, client)
+            return
+        at = <size_t>sent * PACKET_DATA if sent > 0 else 0
+        if at >= size:
+            return
+        data += at
+        size -= at
+    client_enqueue(m, client, tag, data, size)
+
+
+cdef inline void clients_send(
+        Monitor* m, char tag, const char* data, size_t size) noexcept nogil:
+    """Give a chunk of at most CHUNK bytes of stream `tag` to every client."""
+    cdef Client* client = m.clients
+    cdef Client* next
+    while client != NULL:
+        next = client.next
+        if not client.output_ended:
+            client_send(m, client, tag, data, size)
+            client_arm(m, client)
+        client = next
+
+
+cdef inline void client_read(Monitor* m, Client* client) noexcept nogil:
+    cdef ssize_t n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
+    if n < 0 and (errno == EAGAIN or errno == EINTR):
+        return
+    if n > 0:
+        m.touched = max(m.touched, <size_t>n)
+        stdin_put(m, m.chunk, n)
+        return
+    client.input_ended = True
+    shutdown(client.source.fd, SHUT_RD)
+    if m.record.has_stdin and not m.record.leave_stdin_open:
+        stdin_end(m)
+    else:
+        say(m.record, LEVEL_INFO, b"Not closing input")
+
+
+cdef inline void on_client(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    cdef Client* client = <Client*>source
+    if events & EPOLLIN:
+        client_read(m, client)
+        if m.input.pending != NULL:
+            clients_arm(m)  # the container does not take more: nobody is read for now
+            if source.fd < 0:
+                return
+    if events & (EPOLLHUP | EPOLLERR):
+        client_end_output(m, client)
+        if not events & EPOLLIN and m.input.pending == NULL:
+            client.input_ended = True
+    elif events & EPOLLOUT:
+        client_flush(m, client)
+    client_arm(m, client)
+
+
+cdef inline void on_stdin(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """The container takes input again, or never will."""
+    if stdin_flush(m):
+        clients_arm(m)
+
+
+cdef inline void on_listener(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    cdef Client* client
+    cdef int fd = accept4(source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        if errno == EMFILE or errno == ENFILE:
+            say_errno(m.record, LEVEL_WARNING, b"No attach client can come in", strerror(errno))
+            watch(m, source, 0)  # until one goes
+        return
+    client = <Client*>calloc(1, sizeof(Client))
+    if client == NULL:
+        close_refused(m, fd)
+        return
+    source_init(&client.source, fd, on_client)
+    client.next = m.clients  # newest first
+    m.clients = client
+    m.client_count += 1
+    m.record.counters.clients += 1
+    if m.client_count >= CLIENT_LIMIT:
+        say(m.record, LEVEL_WARNING, b"No more attach clients are taken until one goes")
+        watch(m, source, 0)
+    client_arm(m, client)
+
+
+cdef inline void close_refused(Monitor* m, int fd) noexcept nogil:
+    cdef Source source
+    source_init(&source, fd, NULL)
+    source_close(m, &source)
+    m.record.counters.clients_dropped += 1
+
+
+cdef inline void clients_free_retired(Monitor* m) noexcept nogil:
+    cdef Client* client
+    while m.retired != NULL:
+        client = m.retired
+        m.retired = client.next
+        free(client)

@@ -1,0 +1,113 @@
+"""The ctl and winsz fifos (C13): lines of numbers from podman, CRI-O and conmonctl.
+
+ctl: `1 H W` resizes the terminal, `2 0 0` reopens the log. winsz: `H W`. A line ends with a
+newline and has at most 199 bytes before it; a longer one is skipped up to its newline.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport strtol
+from libc.string cimport memchr, memmove
+
+from conmon.core.diag cimport LEVEL_WARNING, say
+from conmon.core.kernel cimport read, snprintf
+from conmon.core.logfile cimport log_reopen
+from conmon.core.loop cimport source_close
+from conmon.core.state cimport LINE_LIMIT, Lines, Monitor, Source
+
+cdef enum:
+    SIZE_LIMIT = 1000  # rows or columns
+
+cdef enum Command:
+    COMMAND_RESIZE = 1
+    COMMAND_REOPEN = 2
+
+
+cdef inline int parse_numbers(const char* line, int* numbers, int wanted) noexcept nogil:
+    """The leading decimal numbers of a line, at most `wanted`; how many there are."""
+    cdef int count = 0
+    cdef char* end
+    cdef long number
+    while count < wanted:
+        number = strtol(line, &end, 10)
+        if end == line:
+            break
+        # out of int's range is out of every range that follows
+        numbers[count] = <int>number if -(1 << 30) < number < (1 << 30) else -1
+        count += 1
+        line = end
+    return count
+
+
+cdef inline bint size_valid(Monitor* m, int rows, int columns) noexcept nogil:
+    cdef char text[128]
+    if 0 <= rows <= SIZE_LIMIT and 0 <= columns <= SIZE_LIMIT:
+        return True
+    snprintf(
+        text, sizeof(text), b"Invalid window size: %dx%d (must be between 0 and 1000)",
+        rows, columns)
+    say(m.record, LEVEL_WARNING, text)
+    return False
+
+
+cdef inline void resize(Monitor* m, int rows, int columns) noexcept nogil:
+    """Without a terminal there is nothing to resize (podman sends sizes all the same)."""
+
+
+cdef inline void ctl_line(Monitor* m, const char* line) noexcept nogil:
+    cdef int numbers[3]
+    cdef char text[64]
+    if parse_numbers(line, numbers, 3) < 3:
+        say(m.record, LEVEL_WARNING, b"Invalid control message format")
+        return
+    if not size_valid(m, numbers[1], numbers[2]):
+        return
+    if numbers[0] == COMMAND_RESIZE:
+        resize(m, numbers[1], numbers[2])
+    elif numbers[0] == COMMAND_REOPEN:
+        log_reopen(m)
+    else:
+        snprintf(text, sizeof(text), b"Invalid control message type: %d", numbers[0])
+        say(m.record, LEVEL_WARNING, text)
+
+
+cdef inline void winsz_line(Monitor* m, const char* line) noexcept nogil:
+    cdef int numbers[2]
+    if parse_numbers(line, numbers, 2) < 2:
+        say(m.record, LEVEL_WARNING, b"Failed to parse window size")
+    elif size_valid(m, numbers[0], numbers[1]):
+        resize(m, numbers[0], numbers[1])
+
+
+cdef inline void lines_take(Monitor* m, Lines* lines, bint is_ctl) noexcept nogil:
+    """Handle every whole line of the buffer and keep the rest."""
+    cdef char* start = lines.buffer
+    cdef char* end = lines.buffer + lines.used
+    cdef char* newline = <char*>memchr(start, c"\n", end - start)
+    while newline != NULL:
+        newline[0] = c"\0"
+        if lines.skipping:
+            lines.skipping = False
+        elif is_ctl:
+            ctl_line(m, start)
+        else:
+            winsz_line(m, start)
+        start = newline + 1
+        newline = <char*>memchr(start, c"\n", end - start)
+    lines.used = end - start
+    memmove(lines.buffer, start, lines.used)
+    if lines.used == LINE_LIMIT:
+        if not lines.skipping:
+            say(m.record, LEVEL_WARNING, b"Could not find newline in entire buffer")
+        lines.skipping = True
+        lines.used = 0
+
+
+cdef inline void on_lines(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    cdef Lines* lines = <Lines*>source
+    cdef ssize_t n = read(source.fd, lines.buffer + lines.used, LINE_LIMIT - lines.used)
+    if n > 0:
+        lines.used += n
+        lines_take(m, lines, lines == &m.ctl)
+    elif n == 0 or (errno != EAGAIN and errno != EINTR):
+        source_close(m, source)

@@ -1,0 +1,53 @@
+"""After the container's end nothing waits for a client (C20 row 1).
+
+What clients are still due goes to a forked child, which lives until they have read it or have
+gone. conmon itself goes on to the exit files at once.
+"""
+
+from conmon.core.attach cimport client_arm, client_close, client_end_output
+from conmon.core.closefds cimport close_all_but
+from conmon.core.kernel cimport EPOLL_CLOEXEC, _exit, epoll_create1, fork
+from conmon.core.loop cimport dispatch, source_init
+from conmon.core.state cimport CLIENT_LIMIT, Client, Monitor
+
+
+cdef inline bint any_client_waits(Monitor* m) noexcept nogil:
+    cdef Client* client = m.clients
+    while client != NULL:
+        if client.head < client.tail:
+            return True
+        client = client.next
+    return False
+
+
+cdef inline void deliver(Monitor* m) noexcept nogil:
+    """In the child: serve the clients that are due something, and nothing else."""
+    cdef int keep[CLIENT_LIMIT]
+    cdef int kept = 0
+    cdef Client* client = m.clients
+    while client != NULL and kept < CLIENT_LIMIT:
+        if client.head < client.tail:
+            keep[kept] = client.source.fd
+            kept += 1
+        else:
+            client.source.fd = -1
+        client.source.events = 0
+        client = client.next
+    close_all_but(keep, kept)
+    m.epoll = epoll_create1(EPOLL_CLOEXEC)
+    source_init(&m.listener, -1, NULL)
+    m.input.pending = NULL
+    client = m.clients
+    while client != NULL:
+        client.input_ended = True
+        if client.source.fd >= 0:
+            client_arm(m, client)
+        client = client.next
+    while any_client_waits(m) and dispatch(m, -1) >= 0:
+        pass
+    _exit(0)
+
+
+cdef inline void clients_deliver(Monitor* m) noexcept nogil:
+    if any_client_waits(m) and fork() == 0:
+        deliver(m)

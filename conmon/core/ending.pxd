@@ -1,0 +1,122 @@
+"""What the core does at the end when no interpreter can: exit files, exit command (C17).
+
+The finish life does the first in Python; this is the same for the case that it cannot start.
+The second is the linger life: waiting costs no interpreter.
+"""
+
+from libc.errno cimport EINTR, errno
+from libc.string cimport strerror, strlen
+
+from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
+from conmon.core.closefds cimport close_between
+from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
+from conmon.core.kernel cimport (
+    CLOCK_MONOTONIC, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, SIG_BLOCK,
+    SIG_DFL, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ,
+    SYS_close_range, WNOHANG, _exit, c_signal, clock_gettime, close, environ, execve, fork,
+    nanosleep, open, pid_t, prctl, sigemptyset, sigprocmask, sigset_t, snprintf, syscall,
+    timespec, unlink, waitpid, write,
+)
+from conmon.core.reaper cimport exit_code_of
+from conmon.core.record cimport Record, record_text
+
+cdef enum:
+    ARGUMENT_LIMIT = 4096  # arguments of the exit command
+
+
+cdef inline int write_exit_file(
+        Record* record, const char* directory, const char* name) noexcept nogil:
+    """Write the exit code to directory/name; 0 or -errno, reported."""
+    cdef char path[PATH_LIMIT]
+    cdef char code[16]
+    cdef char text[PATH_LIMIT + 64]
+    cdef int failure
+    if <size_t>snprintf(path, sizeof(path), b"%s/%s", directory, name) >= sizeof(path):
+        say(record, LEVEL_ERROR, b"The path of an exit file is too long")
+        return -1
+    snprintf(code, sizeof(code), b"%d", record.exit_code)
+    failure = write_atomically(path, code, strlen(code))
+    if failure:
+        snprintf(text, sizeof(text), b"Failed to write %s to exit file: %s", code, path)
+        say_errno(record, LEVEL_ERROR, text, strerror(-failure))
+    return failure
+
+
+cdef inline void write_exit_files(Record* record) noexcept nogil:
+    """<persist>/exit first: CRI-O reads it when it sees the other."""
+    if record.persist_dir:
+        write_exit_file(record, record_text(record, record.persist_dir), b"exit")
+    if record.exit_dir:
+        write_exit_file(
+            record, record_text(record, record.exit_dir), record_text(record, record.cid))
+    if record.attach_path:
+        unlink(record_text(record, record.attach_path))
+
+
+cdef inline void restore_signals() noexcept nogil:
+    """Give what we start the signal state that a program expects (C20.18)."""
+    cdef sigset_t none
+    sigemptyset(&none)
+    c_signal(SIGPIPE, SIG_DFL)
+    c_signal(SIGXFSZ, SIG_DFL)
+    sigprocmask(SIG_SETMASK, &none, NULL)
+
+
+cdef inline void set_oom_score(int score) noexcept nogil:
+    """Best effort: lowering it wants CAP_SYS_RESOURCE."""
+    cdef char text[16]
+    cdef int fd = open(b"/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)
+    if fd >= 0:
+        snprintf(text, sizeof(text), b"%d", score)
+        write(fd, text, strlen(text))
+        close(fd)
+
+
+cdef inline void exec_exit_command(Record* record) noexcept nogil:
+    """In the child: become the exit command."""
+    cdef char* argv[ARGUMENT_LIMIT + 1]
+    cdef const char* argument = record_text(record, record.exit_argv)
+    cdef int count = 0
+    while argument[0] != c"\0" and count < ARGUMENT_LIMIT:
+        # every argument is stored behind one mark, so that an empty one is no end of the list
+        argv[count] = <char*>argument + 1
+        argument += strlen(argument) + 1
+        count += 1
+    argv[count] = NULL
+    restore_signals()
+    if record.restore_oom_score:
+        set_oom_score(record.oom_score_adj)
+    execve(argv[0], argv, environ)
+    _exit(127)
+
+
+cdef inline void sleep_seconds(int seconds) noexcept nogil:
+    cdef timespec left
+    left.tv_sec = seconds
+    left.tv_nsec = 0
+    while nanosleep(&left, &left) < 0 and errno == EINTR:
+        pass
+
+
+cdef inline int linger(Record* record) noexcept nogil:
+    """Wait out --exit-delay, run the exit command, wait for it; conmon's exit status.
+
+    The command's status is ours if it fails. Only the command is waited for: other children
+    (the container, after an early error) live on without us (C20.22).
+    """
+    cdef int status
+    cdef pid_t pid
+    close_between(3, ~0)
+    prctl(PR_SET_CHILD_SUBREAPER, 0)
+    if record.exit_delay > 0:
+        sleep_seconds(record.exit_delay)
+    pid = fork()
+    if pid == 0:
+        exec_exit_command(record)
+    if pid < 0:
+        say_errno(record, LEVEL_ERROR, b"Failed to fork the exit command", strerror(errno))
+        return 1
+    while waitpid(pid, &status, 0) < 0 and errno == EINTR:
+        pass
+    status = exit_code_of(status)
+    return status if status != 0 else record.status

@@ -1,0 +1,179 @@
+"""What the core uses of Linux and libc that Cython's own libc and posix packages lack."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from posix.types cimport mode_t, off_t, pid_t
+
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        void* ptr
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int op, int fd, epoll_event* event)
+    int epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms)
+    enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
+    enum: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR, EPOLLRDHUP
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd* fds, unsigned long count, int timeout_ms)
+    enum: POLLIN, POLLOUT
+
+cdef extern from "<signal.h>" nogil:
+    ctypedef struct sigset_t:
+        pass
+    ctypedef void (*sighandler_t)(int)
+    int sigemptyset(sigset_t* set)
+    int sigaddset(sigset_t* set, int signal)
+    int sigprocmask(int how, const sigset_t* set, sigset_t* old)
+    int kill(pid_t pid, int signal)
+    sighandler_t c_signal "signal"(int signal, sighandler_t handler)
+    sighandler_t SIG_DFL, SIG_IGN
+    enum: SIG_BLOCK, SIG_SETMASK
+    enum: SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ
+
+cdef extern from "<sys/signalfd.h>" nogil:
+    struct signalfd_siginfo:
+        uint32_t ssi_signo
+    int signalfd(int fd, const sigset_t* set, int flags)
+    enum: SFD_CLOEXEC, SFD_NONBLOCK
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec* new, itimerspec* old)
+    enum: TFD_CLOEXEC, TFD_NONBLOCK
+
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    struct tm:
+        int tm_year
+        int tm_mon
+        int tm_mday
+        int tm_hour
+        int tm_min
+        int tm_sec
+        long tm_gmtoff
+    int clock_gettime(int clock, timespec* now)
+    int nanosleep(const timespec* wanted, timespec* left)
+    tm* localtime_r(const time_t* seconds, tm* out)
+    enum: CLOCK_REALTIME, CLOCK_MONOTONIC
+
+cdef extern from "<sys/wait.h>" nogil:
+    pid_t waitpid(pid_t pid, int* status, int options)
+    int WIFEXITED(int status)
+    int WEXITSTATUS(int status)
+    int WIFSIGNALED(int status)
+    int WTERMSIG(int status)
+    enum: WNOHANG
+
+cdef extern from "<sys/mman.h>" nogil:
+    void* mmap(void* where, size_t length, int protection, int flags, int fd, off_t offset)
+    int munmap(void* where, size_t length)
+    int madvise(void* where, size_t length, int advice)
+    int memfd_create(const char* name, unsigned int flags)
+    void* MAP_FAILED
+    enum: PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MADV_DONTNEED
+    enum: MFD_CLOEXEC, MFD_ALLOW_SEALING
+
+cdef extern from "<fcntl.h>" nogil:
+    int fcntl(int fd, int command, ...)
+    int open(const char* path, int flags, ...)
+    int openat(int dir_fd, const char* path, int flags, ...)
+    enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, F_GETPIPE_SZ, FD_CLOEXEC
+    enum: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
+    enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
+    enum: O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY
+
+cdef extern from "<sys/stat.h>" nogil:
+    struct stat_t "stat":
+        mode_t st_mode
+        off_t st_size
+        uint64_t st_dev
+        uint64_t st_ino
+    int fstat(int fd, stat_t* out)
+    int stat(const char* path, stat_t* out)
+    int fchmod(int fd, mode_t mode)
+    int chmod(const char* path, mode_t mode)
+    int S_ISREG(mode_t mode)
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+    ctypedef unsigned int socklen_t
+    struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    int socket(int domain, int type, int protocol)
+    int bind(int fd, const sockaddr* address, socklen_t length)
+    int connect(int fd, const sockaddr* address, socklen_t length)
+    int listen(int fd, int backlog)
+    int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
+    int shutdown(int fd, int how)
+    ssize_t send(int fd, const void* data, size_t length, int flags)
+    ssize_t recv(int fd, void* data, size_t length, int flags)
+    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
+    enum: AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_CLOEXEC, SOCK_NONBLOCK
+    enum: MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD
+
+cdef extern from "<sys/un.h>" nogil:
+    struct sockaddr_un:
+        unsigned short sun_family
+        char sun_path[108]
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int option, ...)
+    enum: PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
+
+cdef extern from "<sys/syscall.h>" nogil:
+    enum: SYS_pidfd_open, SYS_close_range
+
+cdef extern from "<unistd.h>" nogil:
+    char** environ
+    long syscall(long number, ...)
+    ssize_t read(int fd, void* data, size_t count)
+    ssize_t write(int fd, const void* data, size_t count)
+    ssize_t pread(int fd, void* data, size_t count, off_t offset)
+    int close(int fd)
+    int dup2(int old, int new)
+    int fsync(int fd)
+    int ftruncate(int fd, off_t length)
+    int unlink(const char* path)
+    int execve(const char* path, char** argv, char** environment)
+    long sysconf(int name)
+    enum: _SC_OPEN_MAX
+    pid_t fork()
+    pid_t getpid()
+    pid_t getppid()
+    pid_t getpgid(pid_t pid)
+    void _exit(int status)
+
+cdef extern from "<stdlib.h>" nogil:
+    int mkostemp(char* template, int flags)
+
+cdef extern from "<stdio.h>" nogil:
+    int rename(const char* old, const char* new)
+    int snprintf(char* out, size_t size, const char* format, ...)

@@ -1,0 +1,194 @@
+"""The monitor life: from the record to the container's end, then on to the finish life."""
+
+from libc.errno cimport ECHILD, ENOMEM, errno
+from libc.stdint cimport uint32_t
+from libc.string cimport memset, strerror
+
+from conmon.core.attach cimport (
+    client_close, clients_free_retired, on_listener, on_stdin,
+)
+from conmon.core.closefds cimport close_all_but
+from conmon.core.control cimport on_lines
+from conmon.core.deliver cimport clients_deliver
+from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
+from conmon.core.ending cimport linger, write_exit_files
+from conmon.core.kernel cimport (
+    CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
+    MAP_PRIVATE, PR_SET_NAME, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
+    SIG_IGN, SIGPIPE, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
+    epoll_create1, fsync, itimerspec, madvise, mmap, prctl, pread, signalfd, sigprocmask,
+    sigset_t, timerfd_create, timerfd_settime, waitpid,
+)
+from conmon.core.loop cimport dispatch, source_close, source_init, watch
+from conmon.core.reaper cimport (
+    exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open, reap,
+)
+from conmon.core.record cimport (
+    LIFE_FINISH, Record, life_enter, record_forget_fds, record_text,
+)
+from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
+from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
+
+cdef enum:
+    KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
+    IDLE_AFTER = 1000      # ms without an event until the buffers are given back
+
+
+cdef inline void block_signals() noexcept nogil:
+    """Take the signals through the signalfd; SIGPIPE and SIGXFSZ become errors of write()."""
+    cdef sigset_t set
+    monitor_signals(&set)
+    sigprocmask(SIG_BLOCK, &set, NULL)
+    c_signal(SIGPIPE, SIG_IGN)
+    c_signal(SIGXFSZ, SIG_IGN)
+
+
+cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
+    """Set the struct up from the record; 0 or -errno."""
+    cdef sigset_t set
+    memset(m, 0, sizeof(Monitor))
+    m.record = record
+    m.running = True
+    m.epoll = epoll_create1(EPOLL_CLOEXEC)
+    if m.epoll < 0:
+        return -errno
+    m.chunk = <char*>mmap(
+        NULL, CHUNK + LOG_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if <void*>m.chunk == MAP_FAILED:
+        return -ENOMEM
+    m.log.buffer = m.chunk + CHUNK
+    m.log.fd = record.log_fd
+    m.log.path = record_text(record, record.log_path)
+    m.log.second = -1
+    m.out.tag = 2
+    m.err.tag = 3
+    source_init(&m.out.source, record.stdout_fd, on_stream)
+    source_init(&m.err.source, record.stderr_fd, on_stream)
+    source_init(&m.input.source, record.stdin_fd, on_stdin)
+    source_init(&m.listener, record.attach_fd, on_listener)
+    source_init(&m.ctl.source, record.ctl_fd, on_lines)
+    source_init(&m.winsz.source, record.winsz_fd, on_lines)
+    source_init(&m.timer, -1, on_timeout)
+    source_init(&m.pidfd, -1, on_pidfd)
+    monitor_signals(&set)
+    source_init(&m.signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signals)
+    return 0 if m.signals.fd >= 0 else -errno
+
+
+cdef inline void arm_timeout(Monitor* m) noexcept nogil:
+    cdef itimerspec when
+    if m.record.timeout <= 0:
+        return
+    memset(&when, 0, sizeof(when))
+    when.it_value.tv_sec = m.record.timeout
+    m.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+    timerfd_settime(m.timer.fd, 0, &when, NULL)
+
+
+cdef inline void find_container(Monitor* m) noexcept nogil:
+    """See whether the container is our child; if it is not, a pidfd tells of its end."""
+    cdef int status
+    reap(m)
+    if m.running and waitpid(m.record.container_pid, &status, WNOHANG) < 0 and errno == ECHILD:
+        m.pidfd.fd = pidfd_open(m.record.container_pid)
+        if m.pidfd.fd < 0:
+            on_pidfd(m, &m.pidfd, 0)
+
+
+cdef inline void monitor_arm(Monitor* m) noexcept nogil:
+    """Wait for every source that there is."""
+    streams_arm(m)
+    watch(m, &m.listener, EPOLLIN)
+    watch(m, &m.ctl.source, EPOLLIN)
+    watch(m, &m.winsz.source, EPOLLIN)
+    watch(m, &m.signals, EPOLLIN)
+    watch(m, &m.timer, EPOLLIN)
+    watch(m, &m.pidfd, EPOLLIN)
+
+
+cdef inline void forward_held(Monitor* m) noexcept nogil:
+    """Forward what was written while the runtime still ran; it comes before all else."""
+    cdef Record* record = m.record
+    cdef long at = 0
+    cdef long whole = record.held_stdout_size + record.held_stderr_size
+    cdef long end
+    cdef ssize_t n
+    while record.held_fd >= 0 and at < whole:
+        end = record.held_stdout_size if at < record.held_stdout_size else whole
+        n = pread(record.held_fd, m.chunk, min(<long>CHUNK, end - at), at)
+        if n <= 0:
+            break
+        forward(m, 2 if at < record.held_stdout_size else 3, m.chunk, n)
+        at += n
+    if record.held_fd >= 0:
+        close(record.held_fd)
+        record.held_fd = -1
+
+
+cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
+    """After a burst the pages go back to the kernel; one page of each buffer may stay."""
+    madvise(m.chunk, CHUNK + LOG_BUFFER, MADV_DONTNEED)
+    m.touched = 0
+
+
+cdef inline void run(Monitor* m) noexcept nogil:
+    """Until the container has ended. Idle, this sleeps for ever: no timer wakes it."""
+    cdef int timeout
+    while m.running:
+        timeout = IDLE_AFTER if m.touched > KEEP_BUFFERS else -1
+        if dispatch(m, timeout) == 0:
+            give_buffers_back(m)
+        clients_free_retired(m)
+        streams_arm(m)
+
+
+cdef inline void monitor_finish(Monitor* m, char** argv) noexcept nogil:
+    """The end in C17's order, up to the finish life. Returns only if that cannot start."""
+    cdef Record* record = m.record
+    if not record.timed_out:
+        stream_drain(m, &m.out)
+        stream_drain(m, &m.err)
+    source_close(m, &m.out.source)
+    source_close(m, &m.err.source)
+    if record.sync_log and m.log.fd >= 0:
+        fsync(m.log.fd)
+    clients_deliver(m)
+    while m.clients != NULL:
+        client_close(m, m.clients)
+    # Only the sync pipe goes on. The caller's own fds, published ports among them, are closed
+    # here too: they must be free before anybody sees the exit (C17.6).
+    close_all_but(<int*>&record.sync_fd, 1 if record.sync_fd >= 0 else 0)
+    record_forget_fds(record)
+    say_errno(
+        record, LEVEL_ERROR, b"Failed to enter the finish life, writing the exit files here",
+        strerror(-life_enter(LIFE_FINISH, record, argv)))
+
+
+cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
+    """The monitor life, whole; conmon's exit status if the finish life could not be entered."""
+    cdef Monitor m
+    cdef int failure
+    prctl(PR_SET_NAME, b"conmon")  # an exec of /proc/self/exe made it "exe"
+    block_signals()
+    failure = monitor_open(&m, record)
+    if failure:
+        say_errno(record, LEVEL_ERROR, b"Failed to set the monitor up", strerror(-failure))
+        wait_only(record)
+    else:
+        find_container(&m)
+        arm_timeout(&m)
+        monitor_arm(&m)
+        forward_held(&m)
+        run(&m)
+        monitor_finish(&m, argv)
+    write_exit_files(record)
+    record.status = record.exit_code & 0xff
+    return linger(record) if record.exit_argv else record.status
+
+
+cdef inline void wait_only(Record* record) noexcept nogil:
+    """Without memory or fds for a loop the exit code is still waited for."""
+    cdef int status
+    if waitpid(record.container_pid, &status, 0) == record.container_pid:
+        record.exit_code = exit_code_of(status)
+    record.ended = 1

@@ -1,0 +1,82 @@
+"""Signals and deaths (C16): one signalfd, every child reaped, the container's end recorded.
+
+The signals are blocked before the first exec, so none is lost between two lives: what comes
+while there is no signalfd stays pending.
+"""
+
+from libc.errno cimport ECHILD, errno
+from libc.stdint cimport uint32_t
+
+from conmon.core.diag cimport LEVEL_WARNING, say
+from conmon.core.kernel cimport (
+    SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM,
+    SIGUSR1, SIGXFSZ, WEXITSTATUS, WIFEXITED, WIFSIGNALED, WNOHANG, WTERMSIG, SYS_pidfd_open,
+    SFD_CLOEXEC, SFD_NONBLOCK, c_signal, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
+    signalfd, signalfd_siginfo, sigprocmask, sigset_t, syscall, waitpid,
+)
+from conmon.core.state cimport Monitor, Source
+
+
+cdef inline void monitor_signals(sigset_t* set) noexcept nogil:
+    """The signals that conmon takes through its signalfd."""
+    sigemptyset(set)
+    sigaddset(set, SIGCHLD)
+    sigaddset(set, SIGTERM)
+    sigaddset(set, SIGINT)
+    sigaddset(set, SIGQUIT)
+    sigaddset(set, SIGHUP)
+    sigaddset(set, SIGUSR1)
+
+
+cdef inline int exit_code_of(int status) noexcept nogil:
+    """A wait status as the exit files give it."""
+    if WIFEXITED(status):
+        return WEXITSTATUS(status)
+    return 128 + WTERMSIG(status) if WIFSIGNALED(status) else -1
+
+
+cdef inline void container_ended(Monitor* m, int exit_code) noexcept nogil:
+    m.record.ended = 1
+    m.record.exit_code = exit_code
+    m.running = False
+
+
+cdef inline void reap(Monitor* m) noexcept nogil:
+    """Take every dead child; the container's death ends the loop."""
+    cdef int status
+    cdef pid_t pid = waitpid(-1, &status, WNOHANG)
+    while pid > 0:
+        if pid == m.record.container_pid and not m.record.ended:
+            container_ended(m, exit_code_of(status))
+        pid = waitpid(-1, &status, WNOHANG)
+
+
+cdef inline void on_signals(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    cdef signalfd_siginfo signals[8]
+    cdef ssize_t n = read(source.fd, signals, sizeof(signals))
+    cdef int i, number
+    for i in range(<int>(n // <ssize_t>sizeof(signalfd_siginfo)) if n > 0 else 0):
+        number = signals[i].ssi_signo
+        if number == SIGCHLD:
+            reap(m)
+        elif number != SIGHUP and number != SIGUSR1 and not m.record.ended:
+            kill(m.record.container_pid, number)
+
+
+cdef inline void on_timeout(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """--timeout has passed: kill the container and do not wait for it (C17.4)."""
+    cdef pid_t group = getpgid(m.record.container_pid)
+    if not m.record.ended:
+        kill(-group if group > 1 else m.record.container_pid, SIGKILL)
+        m.record.timed_out = 1
+        container_ended(m, -1)
+
+
+cdef inline void on_pidfd(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """The container is not our child and has died: only that is known, not how."""
+    say(m.record, LEVEL_WARNING, b"The container was not our child: its exit code is not known")
+    container_ended(m, -1)
+
+
+cdef inline int pidfd_open(pid_t pid) noexcept nogil:
+    return syscall(SYS_pidfd_open, pid, 0)

@@ -1,0 +1,256 @@
+"""The handoff record: all that one life of conmon passes to the next, in a sealed memfd.
+
+A record is the struct `Record`, followed by a blob of bytes. Fields that name text hold the
+offset of a NUL-terminated string, counted from the start of the record; 0 is "none". The
+struct is the one definition: the Python lives see it as a dict of the same names.
+
+The life and the memfd's number travel in one environment variable, `_CONMON_LIFE=life:fd`.
+It is believed only if the fd is a memfd with all seals set and the right magic, and it is
+taken out of the environment before anything else happens.
+"""
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, strtol
+from libc.string cimport memcpy, strlen, strncmp
+
+from conmon.core.kernel cimport (
+    F_ADD_SEALS, F_GET_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, F_SETFD,
+    FD_CLOEXEC, MFD_ALLOW_SEALING, MFD_CLOEXEC, close, environ, execve, fcntl, memfd_create,
+    pread, snprintf, write,
+)
+
+cdef enum:
+    RECORD_VERSION = 1
+    RECORD_LIMIT = 4 << 20  # bytes; the longest argument list that execve takes fits
+
+cdef enum Life:
+    LIFE_LAUNCH = 0
+    LIFE_MONITOR = 1
+    LIFE_FINISH = 2
+    LIFE_LINGER = 3
+
+ctypedef struct Counters:
+    uint64_t bytes_in       # read from the container's stdout and stderr
+    uint64_t records        # records written to the log
+    uint64_t bytes_logged   # bytes written to the log, headers included
+    uint64_t bytes_dropped  # container bytes that could not be logged
+    uint64_t records_dropped
+    uint64_t truncations    # the log began anew because of its size limit
+    uint64_t reopens        # the log was reopened on request
+    uint64_t stalls         # a stream was paused for a slow attach client
+    uint64_t clients        # attach clients accepted
+    uint64_t clients_dropped
+    uint64_t unreported     # messages of conmon's own that reached nobody
+
+ctypedef struct Record:
+    uint64_t magic
+    uint32_t version
+    uint32_t size           # bytes, blob included
+
+    # fds by role; -1 is "none"
+    int32_t stdout_fd
+    int32_t stderr_fd
+    int32_t stdin_fd
+    int32_t log_fd
+    int32_t attach_fd       # listening socket
+    int32_t ctl_fd
+    int32_t winsz_fd
+    int32_t sync_fd
+    int32_t held_fd         # memfd: what stdout, then stderr wrote before the monitor began
+    int64_t held_stdout_size
+    int64_t held_stderr_size
+
+    # the container
+    int32_t container_pid
+    int32_t timeout         # seconds until the container is killed; 0 is "never"
+    int32_t api_version
+    int32_t exec_mode
+    int32_t has_stdin       # -i: a client's end of file closes the container's stdin
+    int32_t leave_stdin_open
+
+    # the log
+    int64_t log_size_max    # bytes; <= 0 is "no limit"
+    int64_t log_global_size_max
+    int64_t log_size        # bytes in the log file now
+    int64_t log_total       # bytes that count towards the global limit
+    int32_t sync_log        # fsync before the exit files
+
+    # attach
+    int32_t drop_slow_clients
+
+    # conmon's own messages
+    int32_t log_level       # diag.pxd
+    int32_t use_syslog
+
+    # the end
+    int32_t ended           # the container's end was seen
+    int32_t exit_code       # as in the exit file: -1 after a timeout
+    int32_t timed_out
+    int32_t status          # conmon's own exit status (linger)
+    int32_t exit_delay      # seconds
+    int32_t oom_score_adj   # of the caller, for what we start
+    int32_t restore_oom_score
+
+    # text
+    uint32_t cid
+    uint32_t log_path
+    uint32_t persist_dir
+    uint32_t exit_dir
+    uint32_t attach_path
+    uint32_t attach_link    # the symlink to the bundle, if we made one
+    uint32_t syslog_tag
+    uint32_t exit_argv      # strings one after the other, ended by an empty one
+
+    Counters counters
+
+
+cdef inline uint64_t record_magic() noexcept nogil:
+    return 0x434f4e4d4f4e5243  # "CONMONRC"
+
+
+cdef inline const char* record_text(const Record* record, uint32_t offset) noexcept nogil:
+    """The string at `offset`, NULL where there is none."""
+    if offset == 0:
+        return NULL
+    return <const char*>record + offset
+
+
+cdef inline int record_seal(const Record* record) noexcept nogil:
+    """Write the record into a sealed memfd; its fd, or -errno."""
+    cdef int fd = memfd_create(b"conmon-record", MFD_CLOEXEC | MFD_ALLOW_SEALING)
+    cdef size_t done = 0
+    cdef ssize_t n
+    cdef int failure = 0
+    if fd < 0:
+        return -errno
+    while done < record.size and failure == 0:
+        n = write(fd, <const char*>record + done, record.size - done)
+        if n > 0:
+            done += n
+        elif errno != EINTR:
+            failure = errno
+    if failure == 0 and fcntl(fd, F_ADD_SEALS, record_seals()) < 0:
+        failure = errno
+    if failure:
+        close(fd)
+        return -failure
+    return fd
+
+
+cdef inline int record_seals() noexcept nogil:
+    return F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
+
+
+cdef inline Record* record_load(int fd) noexcept nogil:
+    """A copy of the record in `fd`, which is closed; NULL if it is none of ours."""
+    cdef Record head
+    cdef Record* record
+    if (fcntl(fd, F_GET_SEALS) != record_seals()
+            or pread(fd, &head, sizeof(head), 0) != sizeof(head)
+            or head.magic != record_magic() or head.version != RECORD_VERSION
+            or head.size < sizeof(head) or head.size > RECORD_LIMIT):
+        return NULL
+    record = <Record*>malloc(head.size)
+    if record == NULL or pread(fd, record, head.size, 0) != <ssize_t>head.size:
+        free(record)
+        return NULL
+    close(fd)
+    return record
+
+
+cdef inline const char* life_variable() noexcept nogil:
+    return b"_CONMON_LIFE="
+
+
+cdef inline const char* life_name(int life) noexcept nogil:
+    if life == LIFE_MONITOR:
+        return b"monitor"
+    if life == LIFE_FINISH:
+        return b"finish"
+    return b"linger"
+
+
+cdef inline int life_take(Record** record) noexcept nogil:
+    """Which life this process is in, by its environment; the variable is removed from it."""
+    cdef size_t length = strlen(life_variable())
+    cdef size_t name
+    cdef char* value = NULL
+    cdef char* end = NULL
+    cdef char** entry = environ
+    cdef char** kept = environ
+    cdef int life
+    record[0] = NULL
+    while entry[0] != NULL:
+        if strncmp(entry[0], life_variable(), length) == 0:
+            value = entry[0] + length
+        else:
+            kept[0] = entry[0]
+            kept += 1
+        entry += 1
+    kept[0] = NULL
+    if value == NULL:
+        return LIFE_LAUNCH
+    for life in range(LIFE_MONITOR, LIFE_LINGER + 1):
+        name = strlen(life_name(life))
+        if strncmp(value, life_name(life), name) == 0 and value[name] == c":":
+            record[0] = record_load(<int>strtol(value + name + 1, &end, 10))
+            if record[0] != NULL:
+                return life
+    return LIFE_LAUNCH
+
+
+cdef inline void keep_over_exec(int fd, bint keep) noexcept nogil:
+    if fd >= 0:
+        fcntl(fd, F_SETFD, 0 if keep else FD_CLOEXEC)
+
+
+cdef inline void keep_fds_over_exec(const Record* record, bint keep) noexcept nogil:
+    """Clear (or set) close-on-exec on exactly the fds that the record names."""
+    keep_over_exec(record.stdout_fd, keep)
+    keep_over_exec(record.stderr_fd, keep)
+    keep_over_exec(record.stdin_fd, keep)
+    keep_over_exec(record.log_fd, keep)
+    keep_over_exec(record.attach_fd, keep)
+    keep_over_exec(record.ctl_fd, keep)
+    keep_over_exec(record.winsz_fd, keep)
+    keep_over_exec(record.sync_fd, keep)
+    keep_over_exec(record.held_fd, keep)
+
+
+cdef inline void record_forget_fds(Record* record) noexcept nogil:
+    """Set every fd but the sync pipe to "none"."""
+    record.stdout_fd = record.stderr_fd = record.stdin_fd = record.log_fd = -1
+    record.attach_fd = record.ctl_fd = record.winsz_fd = record.held_fd = -1
+
+
+cdef inline int life_enter(int life, const Record* record, char** argv) noexcept nogil:
+    """Become the given life of conmon: execve of ourselves. Returns only on failure: -errno.
+
+    /proc/self/exe is the inode that we run from, also after an upgrade replaced the file.
+    """
+    cdef char variable[64]
+    cdef size_t count = 0
+    cdef char** environment
+    cdef int failure
+    cdef int fd = record_seal(record)
+    if fd < 0:
+        return fd
+    while environ[count] != NULL:
+        count += 1
+    environment = <char**>malloc((count + 2) * sizeof(char*))
+    if environment == NULL:
+        close(fd)
+        return -errno
+    memcpy(environment, environ, count * sizeof(char*))
+    snprintf(variable, sizeof(variable), b"%s%s:%d", life_variable(), life_name(life), fd)
+    environment[count] = variable
+    environment[count + 1] = NULL
+    keep_over_exec(fd, True)
+    keep_fds_over_exec(record, True)
+    execve(b"/proc/self/exe", argv, environment)
+    failure = errno
+    keep_fds_over_exec(record, False)
+    free(environment)
+    close(fd)
+    return -failure

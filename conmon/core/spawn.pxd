@@ -1,0 +1,78 @@
+"""Starting the OCI runtime (C4 step 16): everything between fork and exec."""
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t
+from libc.string cimport strerror, strlen, strncmp
+
+from conmon.core.ending cimport set_oom_score
+from conmon.core.kernel cimport (
+    PR_SET_PDEATHSIG, SIG_DFL, SIG_SETMASK, SIGKILL, SIGPIPE, SIGTERM, _exit, c_signal, dup2,
+    environ, execve, fchmod, fork, getpid, getppid, pid_t, prctl, read, sigprocmask, sigset_t,
+    snprintf, write,
+)
+
+cdef enum:
+    SPAWN_NULL = -1   # /dev/null
+    SPAWN_KEEP = -2   # the caller's own (passthrough)
+
+cdef struct Spawn:
+    char** argv
+    int null_fd
+    int stdio[3]          # fd, SPAWN_NULL or SPAWN_KEEP for 0, 1, 2
+    int start_fd          # read once more before the exec (exec --exec-attach); -1: not
+    int oom_score_adj
+    bint restore_oom_score
+    bint own_listen_pid   # LISTEN_PID becomes the runtime's pid
+    sigset_t* mask        # the caller's signal mask
+
+
+cdef inline void spawn_stdio(const Spawn* spawn) noexcept nogil:
+    cdef int i
+    for i in range(3):
+        if spawn.stdio[i] == SPAWN_NULL:
+            dup2(spawn.null_fd, i)
+        elif spawn.stdio[i] >= 0:
+            # so that a container without root can open /dev/stdout anew
+            fchmod(spawn.stdio[i], 0o777)
+            dup2(spawn.stdio[i], i)
+
+
+cdef inline void spawn_listen_pid(char* variable, size_t size) noexcept nogil:
+    """Point LISTEN_PID at this process, in place."""
+    cdef char** entry = environ
+    snprintf(variable, size, b"LISTEN_PID=%d", getpid())
+    while entry[0] != NULL:
+        if strncmp(entry[0], b"LISTEN_PID=", 11) == 0:
+            entry[0] = variable
+        entry += 1
+
+
+cdef inline void spawn_child(const Spawn* spawn) noexcept nogil:
+    cdef char variable[32]
+    cdef char text[4224]
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
+    c_signal(SIGPIPE, SIG_DFL)
+    c_signal(SIGTERM, SIG_DFL)
+    sigprocmask(SIG_SETMASK, spawn.mask, NULL)
+    spawn_stdio(spawn)
+    if spawn.own_listen_pid:
+        spawn_listen_pid(variable, sizeof(variable))
+    if spawn.start_fd >= 0:
+        while read(spawn.start_fd, text, sizeof(text)) < 0 and errno == EINTR:
+            pass
+    if spawn.restore_oom_score:
+        set_oom_score(spawn.oom_score_adj)
+    execve(spawn.argv[0], spawn.argv, environ)
+    snprintf(
+        text, sizeof(text), b"Failed to execute the runtime %s: %s\n", spawn.argv[0],
+        strerror(errno))
+    write(2, text, strlen(text))
+    _exit(127)
+
+
+cdef inline pid_t spawn_runtime(const Spawn* spawn) noexcept nogil:
+    """Fork the runtime; its pid, or -errno."""
+    cdef pid_t pid = fork()
+    if pid == 0:
+        spawn_child(spawn)
+    return pid if pid > 0 else -errno

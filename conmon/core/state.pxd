@@ -1,0 +1,87 @@
+"""The monitor life's state: one struct, passed down; there are no globals.
+
+Every fd that is waited for is a `Source` with one handler. A handler returns nothing and
+raises nothing: what goes wrong is dealt with where it happens, reported and counted.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from conmon.core.kernel cimport time_t
+from conmon.core.record cimport Record
+
+cdef enum:
+    CHUNK = 64 << 10          # bytes of one read; larger falls out of the cache (measured)
+    LOG_BUFFER = 160 << 10    # a chunk of 64-byte lines with their headers fits
+    HEADER = 45               # bytes before a record's data
+    LINE_LIMIT = 200          # bytes of one control line, newline included
+    PACKET_DATA = 8192        # container bytes in one attach packet
+    STDIN_PACKET = 32768      # bytes of one packet from an attach client
+    CLIENT_LIMIT = 128        # attach clients at one time
+    QUEUE_LIMIT = 1 << 20     # bytes waiting for one attach client before a policy applies
+    QUEUE_RESUME = 512 << 10  # a stalled client has caught up when this much is left
+
+ctypedef void (*Handler)(Monitor* m, Source* source, uint32_t events) noexcept nogil
+
+cdef struct Source:
+    int fd                    # -1: closed
+    uint32_t events           # armed in epoll; 0: not in epoll
+    Handler handle
+
+cdef struct Stream:
+    Source source             # must be first: a handler gets the Source and casts
+    char tag                  # 2 stdout, 3 stderr: the attach protocol's stream byte
+
+cdef struct Log:
+    int fd                    # -1: no k8s-file
+    const char* path
+    char* buffer              # LOG_BUFFER bytes
+    size_t used
+    time_t second             # of the clock reading in `header`
+    char header[HEADER + 3]
+    int failure               # errno while writing fails, else 0
+    uint64_t lost             # bytes of container output dropped since it began to fail
+
+cdef struct Client:
+    Source source             # must be first
+    Client* next
+    bint input_ended          # nothing more comes from the client
+    bint output_ended         # nothing more can be sent to it
+    bint stalled              # its queue is full: streams wait (block policy)
+    char* queue               # packets that wait: two bytes of size, then the packet
+    size_t capacity
+    size_t head
+    size_t tail
+
+cdef struct Lines:
+    Source source             # must be first
+    char buffer[LINE_LIMIT]
+    size_t used
+    bint skipping             # inside a line that was too long
+
+cdef struct Stdin:
+    Source source             # must be first; fd -1 once closed
+    char* pending             # what the pipe would not take yet
+    size_t size
+    size_t done
+    bint closing              # close as soon as nothing is pending
+
+cdef struct Monitor:
+    Record* record
+    int epoll
+    char* chunk               # CHUNK bytes
+    size_t touched            # bytes of chunk and log buffer used since they were given back
+    bint running
+    int stalled               # clients whose queue is full
+    int client_count
+    Client* clients
+    Client* retired           # closed in this round of events; freed after it
+    Stream out
+    Stream err
+    Stdin input
+    Log log
+    Lines ctl
+    Lines winsz
+    Source signals
+    Source listener
+    Source timer
+    Source pidfd

@@ -1,0 +1,63 @@
+"""The container's stdout and stderr: read, log, hand to the attach clients."""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t
+
+from conmon.core.attach cimport clients_send
+from conmon.core.kernel cimport EPOLLIN, F_GETPIPE_SZ, fcntl, read
+from conmon.core.logfile cimport log_chunk
+from conmon.core.loop cimport source_close, watch
+from conmon.core.state cimport CHUNK, HEADER, LOG_BUFFER, Monitor, Source, Stream
+
+
+cdef inline void forward(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:
+    """Log first, then the clients (C12.3)."""
+    m.record.counters.bytes_in += size
+    m.touched = max(m.touched, size)
+    if m.log.fd >= 0:
+        log_chunk(m, tag, data, size)
+    if m.clients != NULL:
+        clients_send(m, tag, data, size)
+
+
+cdef inline ssize_t stream_read(Monitor* m, Stream* stream) noexcept nogil:
+    """One read of at most CHUNK bytes and its forwarding; the bytes, 0 when there are none now."""
+    cdef ssize_t n = read(stream.source.fd, m.chunk, CHUNK)
+    if n > 0:
+        forward(m, stream.tag, m.chunk, n)
+        return n
+    if n < 0 and (errno == EAGAIN or errno == EINTR):
+        return 0
+    source_close(m, &stream.source)  # end of file; EIO on a terminal says the same
+    return 0
+
+
+cdef inline void on_stream(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    stream_read(m, <Stream*>source)
+
+
+cdef inline void streams_arm(Monitor* m) noexcept nogil:
+    """Read the streams, unless a client must catch up first."""
+    cdef uint32_t events = 0 if m.stalled else EPOLLIN
+    watch(m, &m.out.source, events)
+    watch(m, &m.err.source, events)
+
+
+cdef inline void stream_drain(Monitor* m, Stream* stream) noexcept nogil:
+    """Take what is left at the container's end.
+
+    All that it wrote is in the pipe by now, so no more than the pipe's size is read: another
+    process that holds the pipe and goes on writing cannot hold up the end (C20.16).
+    """
+    cdef ssize_t left
+    cdef ssize_t n
+    if stream.source.fd < 0:
+        return
+    left = fcntl(stream.source.fd, F_GETPIPE_SZ)
+    if left < 0:
+        left = CHUNK
+    while left > 0 and stream.source.fd >= 0:
+        n = stream_read(m, stream)
+        if n == 0:
+            return
+        left -= n

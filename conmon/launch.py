@@ -1,0 +1,203 @@
+"""The launch life: from the command line to a running container, then on to the monitor."""
+
+import posix
+
+from conmon import _fastio, channels, cli, diag, logdrivers, parent, process, runtime, unsupported
+
+
+def main(argv: list[bytes]) -> int:
+    """Do what the command line says; conmon's exit status, if it does not become the monitor."""
+    try:
+        options = cli.parse(argv[1:])
+        if options.help:
+            return _print(cli.help_text())
+        if options.version:
+            return _print(_fastio.VERSION_TEXT)
+        cli.check_early(options)
+    except cli.UsageError as error:
+        diag.usage_error(error.args[0])
+        return 1
+    launch = Launch(argv, options)
+    try:
+        launch.run()
+    except diag.Fatal as fatal:
+        diag.error(fatal.args[0])
+    except Exception as exception:
+        text = diag.internal_error(exception)
+        diag.error(text)
+        launch.report(-1, text)
+    return launch.give_up()
+
+
+def _print(text: bytes) -> int:
+    posix.write(1, text)
+    return 0
+
+
+class Launch:
+    """One launch; `fields` and `texts` grow into the record that the monitor gets."""
+
+    def __init__(self, argv: list[bytes], options: cli.Options) -> None:
+        self.argv = argv
+        self.options = options
+        self.fields = _fastio.new_record()
+        self.texts: dict[str, bytes | list[bytes] | None] = {"cid": options.cid}
+        self.owes_exit_command = False
+
+    def run(self) -> None:
+        """The steps of C4, in their order. Does not return: diag.Fatal, or another life."""
+        options = self.options
+        self.configure()
+        self.open_log()
+        self.oom_score = process.protect_from_oom_killer()
+        _fastio.signals_at_start()
+        start_fd = parent.pipe_from_environment(parent.START)
+        if start_fd >= 0:
+            parent.wait_for_start(start_fd)
+            posix.close(start_fd)
+        self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+        if not options.sync:
+            process.daemonize(options.conmon_pidfile)
+        self.fields["sync_fd"] = parent.pipe_from_environment(parent.SYNC)
+        process.drop_stdio(self.null)
+        process.lead_session()
+        self.stdio = channels.open_stdio(options, self.null)
+        self.open_channels()
+        _fastio.block_signals()
+        self.signal_fd = _fastio.signal_fd()
+        held = self.start_container()
+        self.report(self.fields["container_pid"])
+        self.become_monitor(held)
+
+    def configure(self) -> None:
+        """Check the options and settle how conmon speaks."""
+        options = self.options
+        cli.validate(options)
+        level = diag.LEVELS[options.log_level or b"warn"]
+        tag = options.cid or b""
+        if options.log_tag is not None:
+            tag += b": " + options.log_tag
+        diag.configure(level, options.syslog, tag)
+        self.fields["log_level"] = level
+        self.fields["use_syslog"] = options.syslog
+        self.texts["syslog_tag"] = tag
+
+    def open_log(self) -> None:
+        """Open where the container's output goes, and check the options that belong to it."""
+        options, fields = self.options, self.fields
+        plan = logdrivers.plan_paths(options)
+        fields["log_fd"], fields["log_size"] = logdrivers.open_log(plan)
+        logdrivers.check_options(options, plan)
+        unsupported.check(options, plan)
+        fields["log_total"] = fields["log_size"]
+        fields["log_size_max"] = options.log_size_max
+        fields["log_global_size_max"] = options.log_global_size_max
+        fields["sync_log"] = not options.no_sync_log
+        self.texts["log_path"] = plan.path
+
+    def open_channels(self) -> None:
+        """Attach socket and fifos, in the bundle; clients may come before the pid is known."""
+        options, fields = self.options, self.fields
+        if options.bundle is None:
+            return
+        directory, self.texts["attach_link"] = channels.attach_directory(options)
+        fields["attach_fd"] = channels.open_attach(directory)
+        self.texts["attach_path"] = b"%b/attach" % options.bundle
+        fields["ctl_fd"] = channels.open_fifo(options.bundle, b"ctl")
+        fields["winsz_fd"] = channels.open_fifo(options.bundle, b"winsz")
+
+    def start_container(self) -> runtime.Held:
+        """Run the OCI runtime to its end and learn the container's pid. diag.Fatal."""
+        options, stdio = self.options, self.stdio
+        argv = runtime.command(options)
+        diag.trace(b"calling runtime args: " + b" ".join(argv))
+        pid = _fastio.spawn(
+            argv,
+            null_fd=self.null,
+            stdio=[stdio.runtime_stdin, stdio.runtime_stdout, stdio.runtime_stderr],
+            oom_score_adj=self.oom_score,
+            own_listen_pid=runtime.owns_listen_pid(options),
+        )
+        self.owes_exit_command = options.exit_command is not None
+        stdio.close_runtime_ends()
+        code, held = runtime.wait(pid, stdio, self.signal_fd, lossless=options.exec_mode)
+        if code != 0 and not options.exec_mode:
+            text = runtime.error_text(stdio, held)
+            diag.warn(b"runtime stderr: " + (text or b""))
+            self.report(-1, text)
+            raise diag.Fatal(b"Failed to create container: exit status %d" % code)
+        try:
+            path = options.container_pidfile or b""
+            self.fields["container_pid"] = runtime.read_pid(path)
+        except OSError as error:
+            reason = b"%b: %b" % (path, diag.strerror(error))
+            self.report(-1, runtime.error_text(stdio, held) or b"Failed to open file " + reason)
+            raise diag.Fatal(b"Failed to read pidfile: " + reason) from None
+        except ValueError as error:
+            reason = b"no pid in %b: '%b'" % (path, error.args[0])
+            self.report(-1, runtime.error_text(stdio, held) or b"Failed to read pidfile: " + reason)
+            raise diag.Fatal(b"Failed to read pidfile: " + reason) from None
+        return held
+
+    def report(self, value: int, text: bytes | None = None) -> None:
+        """Tell the parent; once it has gone nothing is told any more. diag.Fatal."""
+        key = parent.result_key(self.options.api_version, self.options.exec_mode)
+        if not parent.send(self.fields["sync_fd"], parent.message(key, value, text)):
+            self.fields["sync_fd"] = -1
+
+    def become_monitor(self, held: runtime.Held) -> None:
+        """Hand everything over. Does not return."""
+        options, fields, stdio = self.options, self.fields, self.stdio
+        fields["stdin_fd"] = stdio.stdin
+        fields["stdout_fd"] = stdio.stdout
+        fields["stderr_fd"] = stdio.stderr
+        fields["timeout"] = options.timeout
+        fields["has_stdin"] = options.stdin
+        fields["leave_stdin_open"] = options.leave_stdin_open
+        fields["drop_slow_clients"] = options.attach_slow_client == b"drop"
+        fields["api_version"] = options.api_version
+        fields["exec_mode"] = options.exec_mode
+        fields["held_stdout_size"] = len(held.stdout)
+        fields["held_stderr_size"] = len(held.stderr)
+        if held.stdout or held.stderr:
+            fields["held_fd"] = _spool(held)
+        self.texts["persist_dir"] = options.persist_dir
+        self.texts["exit_dir"] = options.exit_dir
+        self.describe_exit_command()
+        _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
+
+    def describe_exit_command(self) -> None:
+        """Put the exit command and how to start it into the record."""
+        options, fields = self.options, self.fields
+        if options.exit_command is not None:
+            self.texts["exit_argv"] = [options.exit_command, *options.exit_command_args]
+        fields["exit_delay"] = options.exit_delay
+        fields["restore_oom_score"] = self.oom_score is not None
+        fields["oom_score_adj"] = self.oom_score or 0
+
+    def give_up(self) -> int:
+        """End a launch that failed. Once the runtime was started, the exit command is due."""
+        link = self.texts.get("attach_link")
+        if isinstance(link, bytes):
+            _remove(link)
+        if not self.owes_exit_command:
+            return 1
+        self.describe_exit_command()
+        self.fields["status"] = 1
+        return _fastio.linger(self.fields, self.texts)
+
+
+def _spool(held: runtime.Held) -> int:
+    """A memfd with what was held: stdout's bytes, then stderr's."""
+    fd = posix.memfd_create("conmon-held", posix.MFD_CLOEXEC)
+    data = memoryview(bytes(held.stdout) + bytes(held.stderr))
+    while data:
+        data = data[posix.write(fd, data) :]
+    return fd
+
+
+def _remove(path: bytes) -> None:
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass

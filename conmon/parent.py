@@ -1,0 +1,116 @@
+"""The pipes to the container manager: start, sync and attach (C4 steps 5, 10, 22; C6)."""
+
+import errno
+import posix
+
+from conmon import _fastio, diag
+
+SYNC = b"_OCI_SYNCPIPE"
+START = b"_OCI_STARTPIPE"
+ATTACH = b"_OCI_ATTACHPIPE"
+
+_START_SIZE = 8192
+# podman reads a message into a buffer of this size; what is beyond it is lost with the rest
+_MESSAGE_LIMIT = 4096
+_RETRY_MS = 20
+_ESCAPES = {
+    0x08: b"\\b", 0x09: b"\\t", 0x0A: b"\\n", 0x0C: b"\\f", 0x0D: b"\\r",
+    0x22: b'\\"', 0x2F: b"\\/", 0x5C: b"\\\\",
+}  # fmt: skip
+
+
+def pipe_from_environment(name: bytes) -> int:
+    """The fd that the variable names, made close-on-exec; -1 where it is not set.
+
+    The variable stays: runtime, hooks and exit command see the caller's environment.
+    Raises diag.Fatal.
+    """
+    text = posix.environ.get(name)
+    if text is None:
+        return -1
+    digits = text.lstrip(b" \t\n\v\f\r")
+    if digits[:1] in (b"+", b"-"):
+        digits = digits[1:]
+    if not digits.isdigit() or len(digits) > 9:
+        raise diag.Fatal(b"unable to parse " + name)
+    fd = int(text)
+    if fd <= 0:
+        return -1
+    try:
+        posix.set_inheritable(fd, False)
+    except OSError as error:
+        raise diag.Fatal(
+            b"unable to make %b CLOEXEC: %b" % (name, diag.strerror(error))
+        ) from None
+    return fd
+
+
+def wait_for_start(fd: int) -> None:
+    """Wait for a byte, or the end, of the start pipe: then our cgroup is set. diag.Fatal."""
+    try:
+        posix.read(fd, _START_SIZE)
+    except OSError as error:
+        raise diag.Fatal(b"start-pipe read failed: " + diag.strerror(error)) from None
+
+
+def result_key(api_version: int, exec_mode: bool) -> bytes:
+    """The JSON key of a result on the sync pipe."""
+    if api_version >= 1:
+        return b"data"
+    return b"exit_code" if exec_mode else b"pid"
+
+
+def message(key: bytes, value: int, text: bytes | None = None) -> bytes:
+    """One JSON line of at most 4096 bytes; a longer text is cut at the end of a character.
+
+    Bytes from 0x80 on go through as they are: the text is whatever the runtime said.
+    """
+    head = b'{"%b": %d' % (key, value)
+    if text is None:
+        return head + b"}\n"
+    head += b', "message": "'
+    room = _MESSAGE_LIMIT - len(head) - len(b'"}\n')
+    parts = []
+    for code in text:
+        part = _ESCAPES.get(code) or (
+            b"\\u%04x" % code if code < 0x20 or code == 0x7F else bytes((code,))
+        )
+        room -= len(part)
+        if room < 0:
+            _drop_open_character(parts)
+            break
+        parts.append(part)
+    return head + b"".join(parts) + b'"}\n'
+
+
+def _drop_open_character(parts: list[bytes]) -> None:
+    """Take a UTF-8 sequence that the cut has torn off the end."""
+    for back in range(1, min(4, len(parts)) + 1):
+        lead = parts[-back][0]
+        if lead < 0x80:
+            return
+        if lead >= 0xC0:
+            needed = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            if needed > back:
+                del parts[-back:]
+            return
+
+
+def send(fd: int, line: bytes) -> bool:
+    """Write one message in one write; False once nobody listens any more.
+
+    A pipe that is full is waited for. Raises diag.Fatal for anything else.
+    """
+    while fd >= 0:
+        try:
+            posix.write(fd, line)
+            return True
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                return False
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+                raise diag.Fatal(
+                    b"Unable to send container stderr message to parent: " + diag.strerror(error)
+                ) from None
+            _fastio.wait_readable([], _RETRY_MS)
+    return False

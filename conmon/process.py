@@ -1,0 +1,72 @@
+"""What conmon does to its own process: oom score, daemon, session (C4 steps 3, 6, 7, 11, 12)."""
+
+import posix
+
+from conmon import _fastio, diag
+
+_OOM_SCORE = b"/proc/self/oom_score_adj"
+
+
+def protect_from_oom_killer() -> int | None:
+    """Exempt conmon; the score that it had, for what it starts. None where there is none."""
+    try:
+        fd = posix.open(_OOM_SCORE, posix.O_RDWR | posix.O_CLOEXEC)
+    except OSError as error:
+        diag.debug(b"failed to open %b: %b" % (_OOM_SCORE, diag.strerror(error)))
+        return None
+    try:
+        score = int(posix.read(fd, 16))
+        posix.write(fd, b"-1000")
+    except OSError as error:
+        diag.debug(b"failed to write to %b: %b" % (_OOM_SCORE, diag.strerror(error)))
+    finally:
+        posix.close(fd)
+    return score
+
+
+def daemonize(pidfile: bytes | None) -> None:
+    """Go on in a child; the parent writes the pid file, then exits 0.
+
+    The child starts nothing before the pid file is there: where it cannot be written, both end
+    and no monitor is left behind (C20.20). Returns in the child only.
+    """
+    gate_read, gate_write = posix.pipe2(posix.O_CLOEXEC)
+    child = posix.fork()
+    if child:
+        posix._exit(_release(child, pidfile, gate_write))
+    posix.close(gate_write)
+    if not posix.read(gate_read, 1):
+        posix._exit(1)
+    posix.close(gate_read)
+
+
+def _release(child: int, pidfile: bytes | None, gate: int) -> int:
+    """In the parent: record the child and let it go; the exit status."""
+    if pidfile is not None:
+        try:
+            _fastio.write_atomically(pidfile, b"%d" % child)
+        except OSError as error:
+            diag.error(
+                b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error))
+            )
+            return 1
+    posix.write(gate, b"1")
+    return 0
+
+
+def drop_stdio(null: int) -> None:
+    """Let go of the caller's stdio: podman waits until nobody holds it."""
+    for fd in (0, 1, 2):
+        posix.dup2(null, fd)
+
+
+def lead_session() -> None:
+    """Leave the caller's session; adopt what the runtime leaves behind. diag.Fatal."""
+    try:
+        posix.setsid()
+    except PermissionError:
+        pass  # a group leader already, with --sync
+    try:
+        _fastio.set_subreaper()
+    except OSError as error:
+        raise diag.Fatal(b"Failed to set as subreaper: " + diag.strerror(error)) from None

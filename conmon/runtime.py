@@ -1,0 +1,146 @@
+"""The OCI runtime: its command line, its run, the pid that it leaves (C4 14-21; C5)."""
+
+import posix
+
+from conmon import _fastio, channels, cli, diag
+
+# a runtime may write this much to each of stdout and stderr before it is done
+_HELD_LIMIT = 1 << 20
+_READ_SIZE = 1 << 16
+# C conmon reads this much of a failed runtime's stderr; a message to the parent holds less
+_ERROR_SIZE = 8191
+_SIGCHLD, _SIGHUP, _SIGUSR1 = 17, 1, 10
+
+
+def command(options: cli.Options, console_socket: bytes | None = None) -> list[bytes]:
+    """The runtime's argv. Words are separate: watchers of the host read them (OCI runtime CLI)."""
+    argv = [options.runtime or b""]
+    pidfile = options.container_pidfile or b""
+    if options.systemd_cgroup and not options.exec_mode:
+        argv.append(b"--systemd-cgroup")
+    argv += options.runtime_args
+    if options.exec_mode:
+        argv += [b"exec", b"--pid-file", pidfile,
+                 b"--process", options.exec_process_spec or b"", b"--detach"]  # fmt: skip
+    else:
+        bundle = options.bundle or b""
+        argv += [b"create" if options.restore is None else b"restore",
+                 b"--bundle", bundle, b"--pid-file", pidfile]  # fmt: skip
+        if options.no_pivot:
+            argv.append(b"--no-pivot")
+        if options.no_new_keyring:
+            argv.append(b"--no-new-keyring")
+        if options.restore is not None:
+            argv += [b"--detach", b"--image-path", options.restore, b"--work-path", bundle]
+    argv += options.runtime_opts
+    if console_socket is not None:
+        argv += [b"--console-socket", console_socket]
+    argv.append(options.cid or b"")
+    return argv
+
+
+class Held:
+    """What came through stdout and stderr while the runtime ran.
+
+    Beyond the limit, a create's chatter is counted only; an exec session's streams, which may
+    carry the session's own output already, are left to wait (`lossless`).
+    """
+
+    __slots__ = ("dropped", "lossless", "stderr", "stdout")
+
+    def __init__(self, lossless: bool) -> None:
+        self.lossless = lossless
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self.dropped = 0
+
+    def read(self, fd: int, target: bytearray) -> bool:
+        """Read once from a stream; False if there is no point in waiting for more."""
+        try:
+            data = posix.read(fd, _READ_SIZE)
+        except BlockingIOError:
+            return True
+        if self.lossless or len(target) < _HELD_LIMIT:
+            target += data
+        else:
+            self.dropped += len(data)
+        return bool(data) and not (self.lossless and len(target) >= _HELD_LIMIT)
+
+
+def wait(pid: int, stdio: channels.Stdio, signal_fd: int, lossless: bool) -> tuple[int, Held]:
+    """Wait for the runtime; its exit code (128 + n for a signal) and what was written meanwhile.
+
+    stdout and stderr are read all the time: a runtime with more to say than a pipe holds must
+    not stand still (C20.6). Signals that would end us are the runtime's while there is no
+    container.
+    """
+    held = Held(lossless)
+    streams = {stdio.stdout: held.stdout, stdio.stderr: held.stderr}
+    while True:
+        for fd in _fastio.wait_readable([signal_fd, *streams], -1):
+            if fd == signal_fd:
+                status = _take_signals(pid, signal_fd)
+                if status is not None:
+                    if held.dropped:
+                        diag.warn(b"%d bytes of the runtime's output were not kept" % held.dropped)
+                    return status, held
+            elif not held.read(fd, streams[fd]):
+                del streams[fd]
+
+
+def _take_signals(pid: int, signal_fd: int) -> int | None:
+    """Handle what is pending; the runtime's exit code once it has ended.
+
+    Only the runtime is reaped: the container may have died as well, and its status is for the
+    monitor life to find.
+    """
+    status = None
+    while number := _fastio.read_signal(signal_fd):
+        if number == _SIGCHLD:
+            reaped, code = posix.waitpid(pid, posix.WNOHANG) if status is None else (0, 0)
+            if reaped == pid:
+                code = posix.waitstatus_to_exitcode(code)
+                status = code if code >= 0 else 128 - code
+        elif number not in (_SIGHUP, _SIGUSR1) and status is None:
+            posix.kill(pid, number)
+    return status
+
+
+def error_text(stdio: channels.Stdio, held: Held) -> bytes | None:
+    """What the runtime said on stderr before it failed; None if it said nothing.
+
+    Only what is there is read: a child of the runtime may hold the pipe open for ever.
+    """
+    while len(held.stderr) < _ERROR_SIZE:
+        try:
+            data = posix.read(stdio.stderr, _ERROR_SIZE)
+        except BlockingIOError:
+            break
+        if not data:
+            break
+        held.stderr += data
+    return bytes(held.stderr[:_ERROR_SIZE]) or None
+
+
+def read_pid(path: bytes) -> int:
+    """The container's pid from the runtime's pid file. OSError; ValueError if it holds none."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        text = posix.read(fd, 64).strip()
+    finally:
+        posix.close(fd)
+    pid = int(text) if text.isdigit() and len(text) < 10 else 0
+    if pid <= 0:
+        raise ValueError(text)
+    return pid
+
+
+def owns_listen_pid(options: cli.Options) -> bool:
+    """Whether LISTEN_PID, set for us by systemd's rules, must name the runtime. diag.Fatal."""
+    text = posix.environ.get(b"LISTEN_PID")
+    if text is None:
+        return False
+    pid = int(text) if text.isdigit() and len(text) < 10 else 0
+    if pid <= 0:
+        raise diag.Fatal(b"Invalid LISTEN_PID " + text[:10])
+    return options.replace_listen_pid or pid == posix.getpid()

@@ -1,0 +1,21 @@
+"""Options that are accepted and do not work yet: conmon says so instead of keeping quiet."""
+
+from conmon import cli, diag, logdrivers
+
+
+def check(options: cli.Options, plan: logdrivers.LogPlan) -> None:
+    """Warn of every option without function; diag.Fatal where going on would be wrong."""
+    if options.terminal:
+        raise diag.Fatal(b"--terminal is not implemented yet")
+    if options.exec_mode:
+        raise diag.Fatal(b"--exec is not implemented yet")
+    if plan.passthrough:
+        raise diag.Fatal(b"the passthrough log driver is not implemented yet")
+    for used, name in (
+        (plan.journald, b"the journald log driver"),
+        (options.sdnotify_socket is not None, b"--sdnotify-socket"),
+        (options.log_rotate, b"--log-rotate"),
+        (bool(options.log_allowlist_dirs), b"--log-allowlist-dir"),
+    ):
+        if used:
+            diag.warn(name + b" is not implemented yet and has no effect")
