@@ -12,14 +12,16 @@ def main(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
     diag.configure(fields["log_level"], bool(fields["use_syslog"]), _text(texts, "syslog_tag"))
     code = fields["exit_code"]
     fields["status"] = code & 0xFF
-    try:
-        write_exit_files(code, texts)
-        report(fields, code)
-        unlink_attach(texts)
-    except diag.Fatal as fatal:
-        diag.error(fatal.args[0])
-        fields["status"] = 1
-    remove_link(texts)
+    for step in (
+        lambda: write_exit_files(code, texts),
+        lambda: report(fields, code),
+        lambda: remove_attach(texts),
+    ):
+        try:
+            step()
+        except diag.Fatal as fatal:
+            diag.error(fatal.args[0])
+            fields["status"] = 1
     if not texts.get("exit_argv"):
         return fields["status"]
     return run_exit_command(argv, fields, texts)
@@ -33,25 +35,25 @@ def _text(texts: Texts, name: str) -> bytes:
 def write_exit_files(code: int, texts: Texts) -> None:
     """<persist-dir>/exit first: CRI-O reads it when it sees <exit-dir>/<cid>. diag.Fatal.
 
-    Both are tried: one that cannot be written does not keep the code from the other.
+    One that cannot be written does not keep the code from the other.
     """
-    failure = None
-    for directory, name, what in (
-        (_text(texts, "persist_dir"), b"exit", b"container exit file"),
-        (_text(texts, "exit_dir"), _text(texts, "cid"), b"exit file"),
-    ):
-        if not directory:
-            continue
-        path = b"%b/%b" % (directory, name)
-        try:
+    failures = [
+        write_exit_file(code, _text(texts, "persist_dir"), b"exit", b"container exit file"),
+        write_exit_file(code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file"),
+    ]
+    if any(failures):
+        raise diag.Fatal(b"; ".join(filter(None, failures)))
+
+
+def write_exit_file(code: int, directory: bytes, name: bytes, what: bytes) -> bytes:
+    """Write one, if there is a directory for it; what went wrong, or nothing."""
+    path = b"%b/%b" % (directory, name)
+    try:
+        if directory:
             _fastio.write_atomically(path, b"%d" % code)
-        except OSError as error:
-            failure = b"Failed to write %d to %b: %b: %b" % (
-                code, what, path, diag.strerror(error)
-            )  # fmt: skip
-            diag.error(failure)
-    if failure is not None:
-        raise diag.Fatal(b"The exit code did not reach every exit file")
+    except OSError as error:
+        return b"Failed to write %d to %b: %b: %b" % (code, what, path, diag.strerror(error))
+    return b""
 
 
 def report(fields: dict[str, int], code: int) -> None:
@@ -62,32 +64,21 @@ def report(fields: dict[str, int], code: int) -> None:
         parent.send(fields["sync_fd"], parent.message(key, code, text))
 
 
-def unlink_attach(texts: Texts) -> None:
-    """Nobody can attach any more. diag.Fatal."""
-    path = _text(texts, "attach_path")
-    if not path:
-        return
-    try:
-        posix.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise diag.Fatal(
-            b"Failed to remove symlink for attach socket directory: " + diag.strerror(error)
-        ) from None
+def remove_attach(texts: Texts) -> None:
+    """Nobody can attach any more: remove the socket and the symlink to its directory. diag.Fatal.
 
-
-def remove_link(texts: Texts) -> None:
-    """Remove the symlink to the bundle.
-
-    Before the exit command runs: that may start the container anew, with a link of its own.
+    Before the exit command runs: that may start the container anew, with the same names.
     """
-    link = _text(texts, "attach_link")
-    if link:
+    for name in ("attach_path", "attach_link"):
         try:
-            posix.unlink(link)
+            if _text(texts, name):
+                posix.unlink(_text(texts, name))
+        except FileNotFoundError:
+            pass
         except OSError as error:
-            diag.debug(b"failed to remove %b: %b" % (link, diag.strerror(error)))
+            raise diag.Fatal(
+                b"Failed to remove symlink for attach socket directory: " + diag.strerror(error)
+            ) from None
 
 
 def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:

@@ -21,11 +21,9 @@ def main(argv: list[bytes]) -> int:
     try:
         launch.run()
     except diag.Fatal as fatal:
-        diag.error(fatal.args[0])
+        launch.fail(fatal.args[0])
     except Exception as exception:
-        text = diag.internal_error(exception)
-        diag.error(text)
-        launch.report(-1, text)
+        launch.fail(diag.internal_error(exception))
     return launch.give_up()
 
 
@@ -42,11 +40,13 @@ class Launch:
         self.options = options
         self.fields = _fastio.new_record()
         self.texts: dict[str, bytes | list[bytes] | None] = {"cid": options.cid}
+        self.reported = False
         self.owes_exit_command = False
 
     def run(self) -> None:
         """The steps of C4, in their order. Does not return: diag.Fatal, or another life."""
         options = self.options
+        posix.umask(0o022)
         self.configure()
         self.open_log()
         self.oom_score = process.protect_from_oom_killer()
@@ -141,6 +141,7 @@ class Launch:
 
     def report(self, value: int, text: bytes | None = None) -> None:
         """Tell the parent; once it has gone nothing is told any more. diag.Fatal."""
+        self.reported = True
         key = parent.result_key(self.options.api_version, self.options.exec_mode)
         if not parent.send(self.fields["sync_fd"], parent.message(key, value, text)):
             self.fields["sync_fd"] = -1
@@ -175,11 +176,21 @@ class Launch:
         fields["restore_oom_score"] = self.oom_score is not None
         fields["oom_score_adj"] = self.oom_score or 0
 
+    def fail(self, text: bytes) -> None:
+        """Say why there is no container, to the parent too unless it knows already."""
+        diag.error(text)
+        if not self.reported:
+            try:
+                self.report(-1, text)
+            except diag.Fatal as fatal:
+                diag.error(fatal.args[0])
+
     def give_up(self) -> int:
         """End a launch that failed. Once the runtime was started, the exit command is due."""
-        link = self.texts.get("attach_link")
-        if isinstance(link, bytes):
-            _remove(link)
+        for name in ("attach_path", "attach_link"):
+            path = self.texts.get(name)
+            if isinstance(path, bytes):
+                _remove(path)
         if not self.owes_exit_command:
             return 1
         self.describe_exit_command()

@@ -17,8 +17,8 @@ from libc.string cimport memcpy, memmove, memset, strerror
 from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT,
-    MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, iovec,
-    mmap, mmsghdr, munmap, recv, send, sendmmsg, shutdown,
+    MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close,
+    iovec, mmap, mmsghdr, munmap, recv, send, sendmmsg, shutdown,
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.state cimport (
@@ -253,17 +253,30 @@ cdef inline void on_stdin(Monitor* m, Source* source, uint32_t events) noexcept 
 
 
 cdef inline void on_listener(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    accept_client(m)
+
+
+cdef inline void accept_waiting(Monitor* m) noexcept nogil:
+    """Take the clients that connected before there was a loop."""
+    while m.listener.fd >= 0 and m.client_count < CLIENT_LIMIT and accept_client(m):
+        pass
+
+
+cdef inline bint accept_client(Monitor* m) noexcept nogil:
+    """Take one client; False if there is none to be had."""
+    cdef Source* source = &m.listener
     cdef Client* client
     cdef int fd = accept4(source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         if errno == EMFILE or errno == ENFILE:
             say_errno(m.record, LEVEL_WARNING, b"No attach client can come in", strerror(errno))
             watch(m, source, 0)  # until one goes
-        return
+        return False
     client = <Client*>calloc(1, sizeof(Client))
     if client == NULL:
-        close_refused(m, fd)
-        return
+        close(fd)
+        m.record.counters.clients_dropped += 1
+        return False
     source_init(&client.source, fd, on_client)
     client.next = m.clients  # newest first
     m.clients = client
@@ -273,13 +286,7 @@ cdef inline void on_listener(Monitor* m, Source* source, uint32_t events) noexce
         say(m.record, LEVEL_WARNING, b"No more attach clients are taken until one goes")
         watch(m, source, 0)
     client_arm(m, client)
-
-
-cdef inline void close_refused(Monitor* m, int fd) noexcept nogil:
-    cdef Source source
-    source_init(&source, fd, NULL)
-    source_close(m, &source)
-    m.record.counters.clients_dropped += 1
+    return True
 
 
 cdef inline void clients_free_retired(Monitor* m) noexcept nogil:

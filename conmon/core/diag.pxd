@@ -24,7 +24,7 @@ cdef enum:
     # <syslog.h>: LOG_USER | severity
     SYSLOG_ERR = 8 | 3
     SYSLOG_INFO = 8 | 6
-    MESSAGE_LIMIT = 8192  # bytes of one message; the rest is cut
+    MESSAGE_LIMIT = 1024  # bytes of one message; the rest is cut
 
 
 cdef inline const char* month_name(int month) noexcept nogil:

@@ -17,7 +17,7 @@ from conmon.core.kernel cimport (
     ftruncate, open, rename, snprintf, stat, stat_t, write,
 )
 from conmon.core.record cimport Record
-from conmon.core.state cimport HEADER, LOG_BUFFER, Log, Monitor
+from conmon.core.state cimport HEADER, LOG_BUFFER, RECORD_DATA, Log, Monitor
 
 
 cdef inline int64_t file_size(int fd) noexcept nogil:
@@ -171,7 +171,11 @@ cdef inline void log_reopen(Monitor* m) noexcept nogil:
 
 
 cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:
-    """Log what one read of stream 2 or 3 returned: a record per line, P for an open end (C8.2)."""
+    """Log what one read of stream 2 or 3 returned (C8.2).
+
+    A record per line; P for a piece without its newline: at the end of the read, or of
+    RECORD_DATA bytes.
+    """
     cdef Log* log = &m.log
     cdef Record* record = m.record
     cdef const char* end = data + size
@@ -180,9 +184,11 @@ cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) 
     cdef bint partial
     header_set(log, tag)
     while data < end:
-        newline = <const char*>memchr(data, c"\n", end - data)
+        line = min(<size_t>(end - data), <size_t>RECORD_DATA)
+        newline = <const char*>memchr(data, c"\n", line)
         partial = newline == NULL
-        line = (end if partial else newline + 1) - data
+        if not partial:
+            line = newline + 1 - data
         total = HEADER + line + partial
         if (record.log_global_size_max > 0
                 and record.log_total + <int64_t>log.used >= record.log_global_size_max):

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memset, strerror
 
 from conmon.core.attach cimport (
-    client_close, clients_free_retired, on_listener, on_stdin,
+    accept_waiting, client_close, clients_free_retired, on_listener, on_stdin,
 )
 from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport on_lines
@@ -31,7 +31,7 @@ from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
 
 cdef enum:
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
-    IDLE_AFTER = 1000      # ms without an event until the buffers are given back
+    IDLE_AFTER = 20        # ms without an event until the buffers are given back
 
 
 cdef inline void block_signals() noexcept nogil:
@@ -96,9 +96,13 @@ cdef inline void find_container(Monitor* m) noexcept nogil:
 
 
 cdef inline void monitor_arm(Monitor* m) noexcept nogil:
-    """Wait for every source that there is."""
-    streams_arm(m)
+    """Wait for every source that there is.
+
+    The listener is first: epoll hands out what is ready in that order, and a client that came
+    before the container's output must get it.
+    """
     watch(m, &m.listener, EPOLLIN)
+    streams_arm(m)
     watch(m, &m.ctl.source, EPOLLIN)
     watch(m, &m.winsz.source, EPOLLIN)
     watch(m, &m.signals, EPOLLIN)
@@ -177,6 +181,7 @@ cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
     else:
         find_container(&m)
         arm_timeout(&m)
+        accept_waiting(&m)
         monitor_arm(&m)
         forward_held(&m)
         run(&m)

@@ -13,6 +13,8 @@ cdef enum:
     CHUNK = 64 << 10          # bytes of one read; larger falls out of the cache (measured)
     LOG_BUFFER = 160 << 10    # a chunk of 64-byte lines with their headers fits
     HEADER = 45               # bytes before a record's data
+    RECORD_DATA = 8192        # bytes of data in one record, newline included: what C conmon
+                              # reads at once; log shippers refuse lines of more than 16-32 KiB
     LINE_LIMIT = 200          # bytes of one control line, newline included
     PACKET_DATA = 8192        # container bytes in one attach packet
     STDIN_PACKET = 32768      # bytes of one packet from an attach client

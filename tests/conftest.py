@@ -1,0 +1,91 @@
+"""Options, markers and fixtures that the tests of a whole conmon binary share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from harness import Container, Guard, conmon_version, is_peer
+
+BUILT = Path(__file__).resolve().parent.parent / "build" / "conmon"
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conmon")
+    group.addoption(
+        "--conmon",
+        metavar="PATH",
+        type=lambda path: Path(path).absolute(),
+        default=BUILT,
+        help="conmon binary under test (default: build/conmon of this checkout)",
+    )
+    group.addoption(
+        "--run-ours",
+        action="store_true",
+        help="run the tests marked `ours` with a C conmon too, to see which of them it fails",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "ours(why): where the C conmon differs or has a fault; skipped when one is under test",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    path: Path = config.getoption("--conmon")
+    marked = [(item, mark) for item in items if (mark := item.get_closest_marker("ours"))]
+    if not marked or config.getoption("--run-ours") or not os.access(path, os.X_OK):
+        return  # a missing binary is an error of each test, not a reason to skip
+    if is_peer(path):
+        version = ".".join(map(str, conmon_version(path)))
+        for item, mark in marked:
+            item.add_marker(pytest.mark.skip(reason=f"C conmon {version}: {mark.args[0]}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session")
+def conmon_path(request: pytest.FixtureRequest) -> Path:
+    """Absolute path of the conmon binary under test."""
+    path: Path = request.config.getoption("--conmon")
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"no conmon binary at {path}: run make, or give --conmon PATH")
+    return path
+
+
+@pytest.fixture
+def guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
+    """Ends whatever the test leaves running, and fails the test for it."""
+    with Guard() as guard:
+        yield guard
+        if not request.node.stash.get(FAILED, False):
+            left = guard.left()
+            assert not left, f"processes left behind: {left}"
+
+
+@pytest.fixture
+def container(
+    conmon_path: Path, tmp_path: Path, guard: Guard, request: pytest.FixtureRequest
+) -> Iterator[Container]:
+    """A place for one container. Processes or files left behind fail the test."""
+    container = Container(conmon_path, tmp_path, guard)
+    try:
+        yield container
+        if not request.node.stash.get(FAILED, False):
+            left = guard.left()
+            assert not left, f"processes left behind: {left}"
+            assert not container.unexpected(), "files left behind"
+    finally:
+        container.close()

@@ -1,0 +1,101 @@
+"""C9: forms of --log-path, but for journald."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from harness import Container
+from harness_log import lines
+from harness_os import Deadline, wait_fd
+
+
+def run_with(container: Container, *paths: str, **settings: object) -> None:
+    """Run a container that writes one line, with these values of -l."""
+    container.options["-l"] = list(paths)
+    container.command("echo line")
+    assert container.run(**settings) == 0
+
+
+@pytest.mark.parametrize("form", ["k8s-file:{}", "{}", ":{}"])
+def test_file(container: Container, form: str) -> None:
+    """C9: `k8s-file:PATH`, `PATH` and `:PATH` are a k8s-file log at PATH."""
+    run_with(container, form.format(container.log))
+    assert lines(container.log.read_bytes()) == [b"line\n"]
+
+
+@pytest.mark.parametrize("form", ["none", "null", "off", "none:", "off:x", "null:x"])
+def test_none(container: Container, form: str) -> None:
+    """C9: none, null and off log nothing, whatever follows the colon."""
+    run_with(container, form, cwd=container.root / "logs")
+    assert os.listdir(container.root / "logs") == []
+
+
+def test_relative_path(container: Container) -> None:
+    """C9: a relative path is one of the working directory; a known name after `:` is a path."""
+    run_with(container, ":journald", cwd=container.root / "logs")
+    container.allow("logs/journald")
+    assert lines((container.root / "logs" / "journald").read_bytes()) == [b"line\n"]
+
+
+def test_last_file_wins(container: Container) -> None:
+    """C9: of several k8s-file logs the last one is written."""
+    run_with(container, str(container.root / "logs" / "first"), f"k8s-file:{container.log}")
+    container.peer_leaves("logs/first")
+    container.allow("logs/first")
+    assert lines(container.log.read_bytes()) == [b"line\n"]
+
+
+def test_none_beside_a_file(container: Container) -> None:
+    """C9: several drivers combine."""
+    run_with(container, f"k8s-file:{container.log}", "none")
+    assert lines(container.log.read_bytes()) == [b"line\n"]
+
+
+@pytest.mark.ours("the path is cut at its next colon (C20.19)")
+@pytest.mark.parametrize("form", ["k8s-file:{}", ":{}"])
+def test_colon_in_the_path(container: Container, form: str) -> None:
+    """C20.19: a path may have colons after the driver's."""
+    path = container.root / "logs" / "a:b:c"
+    container.allow("logs/a:b:c")
+    run_with(container, form.format(path))
+    assert lines(path.read_bytes()) == [b"line\n"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("", "log-path must not be empty"),
+        (":", "log-path must not be empty"),
+        ("k8s-file", "k8s-file requires a filename"),
+        ("k8s-file:", "k8s-file requires a filename"),
+        ("syslog:x", "No such log driver syslog"),
+        ("syslog:", "No such log driver syslog"),
+    ],
+)
+def test_refused(container: Container, path: str, text: str) -> None:
+    """C3, C9: what is no log path is refused with these words."""
+    container.options["-l"] = [path]
+    container.launch()
+    assert container.parent_status() == 1
+    assert container.stderr == f"[conmon:e]: {text}\n".encode()
+
+
+def test_passthrough(container: Container) -> None:
+    """C19: the container writes to the caller's stdout; there are no channels in the bundle.
+
+    conmon itself drops the caller's stdio all the same: end of file comes with the container's end.
+    """
+    container.options["-l"] = "passthrough"
+    read, write = os.pipe()
+    container.command("echo straight")
+    container.launch(stdout=write)
+    os.close(write)
+    container.started()
+    assert wait_fd(read, Deadline())
+    assert os.read(read, 100) == b"straight\n"
+    assert wait_fd(read, Deadline())
+    assert os.read(read, 100) == b""
+    os.close(read)
+    assert container.end() == 0
+    assert not {"bundle/attach", "bundle/ctl", "bundle/winsz"} & container.files()

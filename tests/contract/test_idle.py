@@ -1,0 +1,111 @@
+"""What a monitor costs while its container does nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from harness import Container
+from harness_os import Deadline
+from harness_proc import context_switches, words
+
+PRIVATE_DIRTY_MAX_KB = 100
+
+
+def private_dirty_kb(pid: int) -> int:
+    """Memory that is this process's alone, in kB (proc_pid_smaps_rollup)."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"^Private_Dirty: +(\d+) kB$", text, re.MULTILINE)
+    assert match, text
+    return int(match[1])
+
+
+def settled(pid: int) -> int:
+    """Wait until a process has done nothing for 50 ms: its context switches then."""
+    deadline = Deadline()
+    before = context_switches(pid)
+    while True:
+        time.sleep(0.05)  # a window in which nothing may happen, not a wait for something
+        now = context_switches(pid)
+        if now == before:
+            return now
+        assert not deadline.passed(), "the monitor never settles"
+        before = now
+
+
+def launch_idle(container: Container, *options: str) -> int:
+    """A container that waits for ever; returns when the monitor has settled: its pid."""
+    container.fifo("start")
+    container.command("exit 0")
+    container.launch(*options)
+    container.started()
+    settled(container.monitor.pid)
+    return container.monitor.pid
+
+
+def end(container: Container) -> None:
+    container.open_fifo(container.bundle / "start")
+    assert container.end() == 0
+
+
+@pytest.mark.ours("the C conmon has 320 kB and more")
+def test_memory(container: Container) -> None:
+    """Architecture, figures: an idle monitor has at most 100 kB of private dirty memory."""
+    pid = launch_idle(container)
+    assert private_dirty_kb(pid) <= PRIVATE_DIRTY_MAX_KB
+    end(container)
+
+
+@pytest.mark.ours("the C conmon has 320 kB and more")
+def test_memory_after_much_output(container: Container) -> None:
+    """Architecture, core: buffers are given back after a burst."""
+    container.fifo("go")
+    container.command(f"yes {'x' * 99} | head -c 50000000; echo done; read -r _ <go")
+    container.launch("--log-size-max", "1000000")
+    container.started()
+    container.wait_log(b" F done\n")
+    settled(container.monitor.pid)
+    assert private_dirty_kb(container.monitor.pid) <= PRIVATE_DIRTY_MAX_KB
+    container.open_fifo(container.bundle / "go")
+    assert container.end() == 0
+
+
+@pytest.mark.parametrize("options", [[], ["-i"]])
+def test_no_wake_ups(container: Container, options: list[str]) -> None:
+    """Architecture, core: no wake-up in a second in which nothing happens."""
+    pid = launch_idle(container, *options)
+    before = context_switches(pid)
+    time.sleep(1)  # the measurement: nothing may happen in it
+    assert context_switches(pid) == before
+    end(container)
+
+
+def test_no_wake_ups_with_an_idle_client(container: Container) -> None:
+    """Architecture, core: a client that is attached and silent costs no wake-up."""
+    pid = launch_idle(container, "-i")
+    container.attach()
+    before = settled(pid)
+    time.sleep(1)  # the measurement: nothing may happen in it
+    assert context_switches(pid) == before
+    end(container)
+
+
+def test_one_name_for_all_lives(container: Container) -> None:
+    """Architecture, handoff: same pid, argv and comm while idle and while the exit command runs."""
+    after = container.exit_command()
+    os.mkfifo(after / "hang")
+    pid = launch_idle(container)
+    assert Path(f"/proc/{pid}/comm").read_text() == "conmon\n"
+    argv = words(Path(f"/proc/{pid}/cmdline"))
+    assert argv == [os.fsencode(word) for word in container.argv]
+    container.open_fifo(container.bundle / "start")
+    container.wait_name(after / "recorded")
+    assert (after / "parent.pid").read_text() == str(pid)
+    assert (after / "parent.comm").read_text() == "conmon\n"
+    assert words(after / "parent.argv") == argv
+    assert int(container.conmon_pidfile.read_bytes()) == pid
+    container.open_fifo(after / "hang")
+    assert container.end() == 0

@@ -1,0 +1,58 @@
+"""Reads what the stand-in runtime and exit command recorded of themselves, and /proc likewise."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+
+def words(path: Path) -> list[bytes]:
+    """NUL-ended words: an argv or an environment, in its order."""
+    data = path.read_bytes()
+    return data.removesuffix(b"\0").split(b"\0") if data else []
+
+
+def environment(given: dict[str, str]) -> list[bytes]:
+    """What /proc/PID/environ shows of a process that was started with `given`."""
+    return [os.fsencode(f"{name}={value}") for name, value in given.items()]
+
+
+def status(path: Path) -> dict[str, str]:
+    """The fields of a /proc/PID/status."""
+    fields = (line.partition(":") for line in path.read_text().splitlines())
+    return {name: value.strip() for name, _, value in fields}
+
+
+def signals(mask: str) -> set[str]:
+    """Names of the signals in a hexadecimal mask of /proc/PID/status."""
+    bits = int(mask, 16)
+    return {sig.name for sig in signal.Signals if bits >> (sig - 1) & 1}
+
+
+def listed_fds(path: Path) -> dict[int, str]:
+    """fd -> target, from a recorded `ls -l /proc/PID/fd`. The shell's own script is left out."""
+    found: dict[int, str] = {}
+    for line in path.read_text(errors="surrogateescape").splitlines():
+        match = re.search(r" (\d+) -> (.*)$", line)
+        if match and "/standin/" not in match[2]:
+            found[int(match[1])] = match[2]
+    return found
+
+
+def open_fds(pid: int | str = "self") -> dict[int, str]:
+    """fd -> target, of a living process."""
+    found: dict[int, str] = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            continue  # the fd that listed the directory
+    return found
+
+
+def context_switches(pid: int) -> int:
+    """How often a process has been given up or taken the CPU since its start."""
+    fields = status(Path(f"/proc/{pid}/status"))
+    return int(fields["voluntary_ctxt_switches"]) + int(fields["nonvoluntary_ctxt_switches"])

@@ -1,0 +1,1 @@
+"""Integration tests: a real podman, with crun and runc, as root and rootless."""
