@@ -6,7 +6,7 @@ Python lives, the tests and the tools call: thin functions that raise OSError an
 plain values (paths and texts are bytes, fds are ints).
 """
 
-from libc.errno cimport EINTR, ENAMETOOLONG, errno
+from libc.errno cimport EINTR, ENAMETOOLONG, EPROTO, errno
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strcmp, strlen
 
@@ -17,10 +17,11 @@ from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport write_exit_files
 from conmon.core.kernel cimport (
-    AF_UNIX, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE,
-    SIGTERM, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, _exit, bind, c_signal, chmod, close,
-    fchmod, listen, pid_t, poll, pollfd, prctl, read, signalfd, signalfd_siginfo, sigprocmask,
-    sigset_t, sockaddr, sockaddr_un, socket,
+    AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER,
+    SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal, chmod, close,
+    fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl, read, signalfd,
+    signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
 from conmon.core.monitor cimport monitor_main, monitor_open
 from conmon.core.logfile cimport log_chunk
@@ -37,6 +38,26 @@ cdef extern from "version.h":
 cdef extern from "<langinfo.h>" nogil:
     char* nl_langinfo(int item)
     enum: CODESET
+
+cdef extern from "<termios.h>" nogil:
+    struct termios:
+        unsigned int c_oflag
+    int tcgetattr(int fd, termios* settings)
+    int tcsetattr(int fd, int when, const termios* settings)
+    enum: ONLCR, TCSANOW
+
+cdef extern from "<sys/socket.h>" nogil:
+    """
+    #define CMSG_ROOM CMSG_SPACE(4 * sizeof(int))
+    """
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_type
+    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
+    unsigned char* CMSG_DATA(cmsghdr* header)
+    size_t CMSG_LEN(size_t length)
+    ssize_t recvmsg(int fd, msghdr* message, int flags)
+    enum: CMSG_ROOM, SCM_RIGHTS, MSG_CMSG_CLOEXEC
 
 cdef extern from "<locale.h>" nogil:
     char* setlocale(int category, const char* locale)
@@ -267,8 +288,70 @@ def close_all_but(fds):
     free(keep)
 
 
+def unused_path(bytes prefix not None):
+    """A path of `prefix` and six characters that no file has. OSError."""
+    template = prefix + b"XXXXXX"
+    cdef int fd = mkostemp(template, O_CLOEXEC)
+    if fd < 0:
+        raise OSError(errno, "mkostemp", prefix)
+    close(fd)
+    unlink(template)
+    return template
+
+
 def listen_seqpacket(bytes path not None, int backlog):
     """A listening SOCK_SEQPACKET socket at `path` (at most 107 bytes), mode 0700. OSError."""
+    return listen_unix(SOCK_SEQPACKET, path, backlog)
+
+
+def listen_stream(bytes path not None, int backlog):
+    """A listening SOCK_STREAM socket at `path` (at most 107 bytes), mode 0700. OSError."""
+    return listen_unix(SOCK_STREAM, path, backlog)
+
+
+def accept(int listener):
+    """The next connection of a socket, non-blocking and close-on-exec. OSError."""
+    cdef int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        raise OSError(errno, "accept")
+    return fd
+
+
+def receive_fd(int fd):
+    """The one fd that the next message on a socket carries (SCM_RIGHTS). OSError."""
+    cdef char[CMSG_ROOM] control
+    cdef char data[4096]
+    cdef iovec part
+    cdef msghdr message
+    cdef cmsghdr* header
+    memset(&message, 0, sizeof(message))
+    part.iov_base = data
+    part.iov_len = sizeof(data)
+    message.msg_iov = &part
+    message.msg_iovlen = 1
+    message.msg_control = control
+    message.msg_controllen = sizeof(control)
+    if recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0:
+        raise OSError(errno, "recvmsg")
+    header = CMSG_FIRSTHDR(&message)
+    if (header == NULL or header.cmsg_type != SCM_RIGHTS
+            or header.cmsg_len != CMSG_LEN(sizeof(int))):
+        raise OSError(EPROTO, "no fd came")
+    return (<int*>CMSG_DATA(header))[0]
+
+
+def prepare_terminal(int fd):
+    """Have the terminal turn newlines into CR LF, and never block us. OSError."""
+    cdef termios settings
+    if tcgetattr(fd, &settings) < 0:
+        raise OSError(errno, "tcgetattr")
+    settings.c_oflag |= ONLCR
+    if tcsetattr(fd, TCSANOW, &settings) < 0:
+        raise OSError(errno, "tcsetattr")
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
+
+
+cdef object listen_unix(int kind, bytes path, int backlog):
     cdef sockaddr_un address
     cdef int fd
     if len(path) >= sizeof(address.sun_path):
@@ -276,7 +359,7 @@ def listen_seqpacket(bytes path not None, int backlog):
     memset(&address, 0, sizeof(address))
     address.sun_family = AF_UNIX
     memcpy(address.sun_path, <char*>path, len(path))
-    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    fd = socket(AF_UNIX, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
         raise OSError(errno, "socket")
     # before bind, so that the name never has more rights than it is to have

@@ -20,6 +20,11 @@ class Stdio:
         self.stdin = self.stdout = self.stderr = -1
         self.runtime_stdin = self.runtime_stdout = self.runtime_stderr = -1
 
+    def for_runtime(self) -> list[int | None]:
+        """What the runtime gets as 0, 1 and 2; None is /dev/null."""
+        ends = (self.runtime_stdin, self.runtime_stdout, self.runtime_stderr)
+        return [fd if fd >= 0 else None for fd in ends]
+
     def close_runtime_ends(self) -> None:
         """Let go of what only the runtime and the container hold from now on."""
         for fd in (self.runtime_stdin, self.runtime_stdout, self.runtime_stderr):
@@ -29,14 +34,18 @@ class Stdio:
 
 
 def open_stdio(options: cli.Options, null: int) -> Stdio:
-    """Make the pipes; our ends never block, the container's always do. OSError."""
+    """Make the pipes; our ends never block, the container's always do. OSError.
+
+    With a terminal only the runtime's messages come through a pipe: stderr.
+    """
     stdio = Stdio(null)
-    if options.stdin:
-        stdio.runtime_stdin, stdio.stdin = posix.pipe2(posix.O_CLOEXEC)
-        posix.set_blocking(stdio.stdin, False)
-    stdio.stdout, stdio.runtime_stdout = posix.pipe2(posix.O_CLOEXEC)
+    if not options.terminal:
+        if options.stdin:
+            stdio.runtime_stdin, stdio.stdin = posix.pipe2(posix.O_CLOEXEC)
+            posix.set_blocking(stdio.stdin, False)
+        stdio.stdout, stdio.runtime_stdout = posix.pipe2(posix.O_CLOEXEC)
+        posix.set_blocking(stdio.stdout, False)
     stdio.stderr, stdio.runtime_stderr = posix.pipe2(posix.O_CLOEXEC)
-    posix.set_blocking(stdio.stdout, False)
     posix.set_blocking(stdio.stderr, False)
     return stdio
 

@@ -3,6 +3,7 @@
 import posix
 
 from conmon import _fastio, channels, cli, diag, logdrivers, parent, process, runtime, unsupported
+from conmon.console import Console
 
 
 def main(argv: list[bytes]) -> int:
@@ -40,6 +41,7 @@ class Launch:
         self.options = options
         self.fields = _fastio.new_record()
         self.texts: dict[str, bytes | list[bytes] | None] = {"cid": options.cid}
+        self.console: Console | None = None
         self.reported = False
         self.owes_exit_command = False
 
@@ -51,22 +53,23 @@ class Launch:
         self.open_log()
         self.oom_score = process.protect_from_oom_killer()
         _fastio.signals_at_start()
-        start_fd = parent.pipe_from_environment(parent.START)
-        if start_fd >= 0:
-            parent.wait_for_start(start_fd)
-            posix.close(start_fd)
+        self.wait_for_start()
         self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
         if not options.sync:
             process.daemonize(options.conmon_pidfile)
         self.fields["sync_fd"] = parent.pipe_from_environment(parent.SYNC)
-        process.drop_stdio(self.null)
+        attach_pipe = parent.attach_pipe() if options.exec_attach else -1
+        if not self.plan.passthrough:
+            process.drop_stdio(self.null)
         process.lead_session()
-        self.stdio = channels.open_stdio(options, self.null)
         self.open_channels()
+        if options.exec_attach:
+            parent.send(attach_pipe, parent.message(b"data", 0))
         _fastio.block_signals()
         self.signal_fd = _fastio.signal_fd()
         held = self.start_container()
-        self.report(self.fields["container_pid"])
+        if options.api_version >= 1 or not options.exec_mode:
+            self.report(self.fields["container_pid"])
         self.become_monitor(held)
 
     def configure(self) -> None:
@@ -85,7 +88,7 @@ class Launch:
     def open_log(self) -> None:
         """Open where the container's output goes, and check the options that belong to it."""
         options, fields = self.options, self.fields
-        plan = logdrivers.plan_paths(options)
+        self.plan = plan = logdrivers.plan_paths(options)
         fields["log_fd"], fields["log_size"] = logdrivers.open_log(plan)
         logdrivers.check_options(options, plan)
         unsupported.check(options, plan)
@@ -95,9 +98,26 @@ class Launch:
         fields["sync_log"] = not options.no_sync_log
         self.texts["log_path"] = plan.path
 
+    def wait_for_start(self) -> None:
+        """Wait until the caller has put us where we belong, its cgroup."""
+        self.start_fd = parent.pipe_from_environment(parent.START)
+        if self.start_fd >= 0:
+            parent.wait_for_start(self.start_fd)
+            if not self.options.exec_attach:
+                posix.close(self.start_fd)
+                self.start_fd = -1
+
     def open_channels(self) -> None:
-        """Attach socket and fifos, in the bundle; clients may come before the pid is known."""
+        """Stdio, and in the bundle attach socket and fifos: clients may come from here on.
+
+        An exec session may have no bundle (CRI-O); passthrough has nothing to attach to.
+        """
         options, fields = self.options, self.fields
+        self.console = Console() if options.terminal else None
+        if self.plan.passthrough:
+            self.stdio = channels.Stdio(self.null)
+            return
+        self.stdio = channels.open_stdio(options, self.null)
         if options.bundle is None:
             return
         directory, self.texts["attach_link"] = channels.attach_directory(options)
@@ -108,36 +128,62 @@ class Launch:
 
     def start_container(self) -> runtime.Held:
         """Run the OCI runtime to its end and learn the container's pid. diag.Fatal."""
-        options, stdio = self.options, self.stdio
-        argv = runtime.command(options)
+        options, stdio, console = self.options, self.stdio, self.console
+        argv = runtime.command(options, console.path if console is not None else None)
         diag.trace(b"calling runtime args: " + b" ".join(argv))
         pid = _fastio.spawn(
             argv,
             null_fd=self.null,
-            stdio=[stdio.runtime_stdin, stdio.runtime_stdout, stdio.runtime_stderr],
+            stdio=["keep"] * 3 if self.plan.passthrough else stdio.for_runtime(),
+            start_fd=self.start_fd,
             oom_score_adj=self.oom_score,
             own_listen_pid=runtime.owns_listen_pid(options),
         )
         self.owes_exit_command = options.exit_command is not None
+        if self.plan.passthrough:
+            process.drop_stdio(self.null)
+        if self.start_fd >= 0:
+            posix.close(self.start_fd)
         stdio.close_runtime_ends()
-        code, held = runtime.wait(pid, stdio, self.signal_fd, lossless=options.exec_mode)
+        code, held = runtime.wait(pid, stdio, self.signal_fd, console, lossless=options.exec_mode)
+        # whether a session's command was started is told by the pid file, not by the code
         if code != 0 and not options.exec_mode:
             text = runtime.error_text(stdio, held)
             diag.warn(b"runtime stderr: " + (text or b""))
             self.report(-1, text)
             raise diag.Fatal(b"Failed to create container: exit status %d" % code)
+        self.find_container(held)
+        if console is not None:
+            self.take_terminal(console)
+        return held
+
+    def find_container(self, held: runtime.Held) -> None:
+        """Read the container's pid. A pid file without a pid is none at all (C20.7). diag.Fatal."""
+        path = self.options.container_pidfile or b""
         try:
-            path = options.container_pidfile or b""
             self.fields["container_pid"] = runtime.read_pid(path)
+            return
         except OSError as error:
             reason = b"%b: %b" % (path, diag.strerror(error))
-            self.report(-1, runtime.error_text(stdio, held) or b"Failed to open file " + reason)
-            raise diag.Fatal(b"Failed to read pidfile: " + reason) from None
         except ValueError as error:
             reason = b"no pid in %b: '%b'" % (path, error.args[0])
-            self.report(-1, runtime.error_text(stdio, held) or b"Failed to read pidfile: " + reason)
-            raise diag.Fatal(b"Failed to read pidfile: " + reason) from None
-        return held
+        text = runtime.error_text(self.stdio, held)
+        self.report(-1, text or b"Failed to read pidfile: " + reason)
+        raise diag.Fatal(b"Failed to read pidfile: " + reason)
+
+    def take_terminal(self, console: Console) -> None:
+        """The pty's master is the container's stdin and stdout. diag.Fatal."""
+        console.finish()
+        terminal = console.terminal
+        if terminal < 0:
+            raise diag.Fatal(b"Runtime did not set up terminal")
+        try:
+            _fastio.prepare_terminal(terminal)
+        except OSError as error:
+            diag.warn(b"Failed to set up the terminal: " + diag.strerror(error))
+        self.stdio.stdout = terminal
+        self.stdio.stdin = posix.dup(terminal)
+        self.fields["terminal"] = 1
 
     def report(self, value: int, text: bytes | None = None) -> None:
         """Tell the parent; once it has gone nothing is told any more. diag.Fatal."""
@@ -187,6 +233,8 @@ class Launch:
 
     def give_up(self) -> int:
         """End a launch that failed. Once the runtime was started, the exit command is due."""
+        if self.console is not None:
+            self.console.close()
         for name in ("attach_path", "attach_link"):
             path = self.texts.get(name)
             if isinstance(path, bytes):

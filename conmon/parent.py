@@ -45,6 +45,14 @@ def pipe_from_environment(name: bytes) -> int:
     return fd
 
 
+def attach_pipe() -> int:
+    """The attach pipe of an exec session, which --exec-attach needs. diag.Fatal."""
+    fd = pipe_from_environment(ATTACH)
+    if fd < 0:
+        raise diag.Fatal(b"--attach specified but _OCI_ATTACHPIPE was not")
+    return fd
+
+
 def wait_for_start(fd: int) -> None:
     """Wait for a byte, or the end, of the start pipe: then our cgroup is set. diag.Fatal."""
     try:

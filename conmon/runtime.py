@@ -3,6 +3,7 @@
 import posix
 
 from conmon import _fastio, channels, cli, diag
+from conmon.console import Console
 
 # a runtime may write this much to each of stdout and stderr before it is done
 _HELD_LIMIT = 1 << 20
@@ -67,7 +68,13 @@ class Held:
         return bool(data) and not (self.lossless and len(target) >= _HELD_LIMIT)
 
 
-def wait(pid: int, stdio: channels.Stdio, signal_fd: int, lossless: bool) -> tuple[int, Held]:
+def wait(
+    pid: int,
+    stdio: channels.Stdio,
+    signal_fd: int,
+    console: Console | None,
+    lossless: bool,
+) -> tuple[int, Held]:
     """Wait for the runtime; its exit code (128 + n for a signal) and what was written meanwhile.
 
     stdout and stderr are read all the time: a runtime with more to say than a pipe holds must
@@ -76,9 +83,13 @@ def wait(pid: int, stdio: channels.Stdio, signal_fd: int, lossless: bool) -> tup
     """
     held = Held(lossless)
     streams = {stdio.stdout: held.stdout, stdio.stderr: held.stderr}
+    streams.pop(-1, None)
     while True:
-        for fd in _fastio.wait_readable([signal_fd, *streams], -1):
-            if fd == signal_fd:
+        console_fds = console.fds() if console is not None else []
+        for fd in _fastio.wait_readable([signal_fd, *console_fds, *streams], -1):
+            if console is not None and fd in console_fds:
+                console.handle(fd)
+            elif fd == signal_fd:
                 status = _take_signals(pid, signal_fd)
                 if status is not None:
                     if held.dropped:
@@ -111,7 +122,7 @@ def error_text(stdio: channels.Stdio, held: Held) -> bytes | None:
 
     Only what is there is read: a child of the runtime may hold the pipe open for ever.
     """
-    while len(held.stderr) < _ERROR_SIZE:
+    while stdio.stderr >= 0 and len(held.stderr) < _ERROR_SIZE:
         try:
             data = posix.read(stdio.stderr, _ERROR_SIZE)
         except BlockingIOError:

@@ -4,13 +4,7 @@ from conmon import cli, diag, logdrivers
 
 
 def check(options: cli.Options, plan: logdrivers.LogPlan) -> None:
-    """Warn of every option without function; diag.Fatal where going on would be wrong."""
-    if options.terminal:
-        raise diag.Fatal(b"--terminal is not implemented yet")
-    if options.exec_mode:
-        raise diag.Fatal(b"--exec is not implemented yet")
-    if plan.passthrough:
-        raise diag.Fatal(b"the passthrough log driver is not implemented yet")
+    """Warn of every option without function."""
     for used, name in (
         (plan.journald, b"the journald log driver"),
         (options.sdnotify_socket is not None, b"--sdnotify-socket"),

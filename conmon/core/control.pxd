@@ -7,10 +7,10 @@ newline and has at most 199 bytes before it; a longer one is skipped up to its n
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport strtol
-from libc.string cimport memchr, memmove
+from libc.string cimport memchr, memmove, memset, strerror
 
-from conmon.core.diag cimport LEVEL_WARNING, say
-from conmon.core.kernel cimport read, snprintf
+from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
+from conmon.core.kernel cimport TIOCSWINSZ, ioctl, read, snprintf, winsize
 from conmon.core.logfile cimport log_reopen
 from conmon.core.loop cimport source_close
 from conmon.core.state cimport LINE_LIMIT, Lines, Monitor, Source
@@ -51,7 +51,15 @@ cdef inline bint size_valid(Monitor* m, int rows, int columns) noexcept nogil:
 
 
 cdef inline void resize(Monitor* m, int rows, int columns) noexcept nogil:
-    """Without a terminal there is nothing to resize (podman sends sizes all the same)."""
+    """Tell the terminal its size; without one there is nothing to do."""
+    cdef winsize size
+    if not m.out.terminal or m.out.source.fd < 0:
+        return
+    memset(&size, 0, sizeof(size))
+    size.ws_row = rows
+    size.ws_col = columns
+    if ioctl(m.out.source.fd, TIOCSWINSZ, &size) < 0:
+        say_errno(m.record, LEVEL_WARNING, b"Failed to set the terminal size", strerror(errno))
 
 
 cdef inline void ctl_line(Monitor* m, const char* line) noexcept nogil:

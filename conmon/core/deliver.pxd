@@ -6,7 +6,10 @@ gone. conmon itself goes on to the exit files at once.
 
 from conmon.core.attach cimport client_arm, client_close, client_end_output
 from conmon.core.closefds cimport close_all_but
-from conmon.core.kernel cimport EPOLL_CLOEXEC, _exit, epoll_create1, fork
+from conmon.core.ending cimport restore_signals
+from conmon.core.kernel cimport (
+    EPOLL_CLOEXEC, SIG_IGN, SIGPIPE, _exit, c_signal, epoll_create1, fork,
+)
 from conmon.core.loop cimport dispatch, source_init
 from conmon.core.state cimport CLIENT_LIMIT, Client, Monitor
 
@@ -34,6 +37,8 @@ cdef inline void deliver(Monitor* m) noexcept nogil:
         client.source.events = 0
         client = client.next
     close_all_but(keep, kept)
+    restore_signals()
+    c_signal(SIGPIPE, SIG_IGN)
     m.epoll = epoll_create1(EPOLL_CLOEXEC)
     source_init(&m.listener, -1, NULL)
     m.input.pending = NULL

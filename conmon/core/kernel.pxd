@@ -14,7 +14,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int op, int fd, epoll_event* event)
     int epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms)
     enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
-    enum: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR, EPOLLRDHUP
+    enum: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR, EPOLLRDHUP, EPOLLET
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -143,6 +143,15 @@ cdef extern from "<sys/un.h>" nogil:
     struct sockaddr_un:
         unsigned short sun_family
         char sun_path[108]
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    struct winsize:
+        unsigned short ws_row
+        unsigned short ws_col
+        unsigned short ws_xpixel
+        unsigned short ws_ypixel
+    int ioctl(int fd, unsigned long request, ...)
+    enum: TIOCSWINSZ
 
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, ...)

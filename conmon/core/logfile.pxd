@@ -5,7 +5,7 @@ record, what could not be logged is counted, and when the file takes writes agai
 record says how much is missing.
 """
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, EIO, errno
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy, memrchr, strerror, strlen
 
@@ -38,8 +38,10 @@ cdef inline int log_write(
     cdef const char* newline
     while done < size and failure == 0:
         n = write(log.fd, data + done, size - done)
-        if n >= 0:
+        if n > 0:
             done += n
+        elif n == 0:
+            failure = EIO
         elif errno != EINTR:
             failure = errno
     if failure and done:
@@ -108,6 +110,12 @@ cdef inline void log_flush(Monitor* m) noexcept nogil:
         if log.failure == 0:
             say_errno(record, LEVEL_ERROR, b"Failed to write to the log file", strerror(failure))
         log.failure = failure
+
+
+cdef inline void log_finish(Monitor* m) noexcept nogil:
+    """Before the end: where records are missing, the log should say so if it can."""
+    if m.log.fd >= 0 and m.log.failure:
+        log_write_marker(&m.log, m.record)
 
 
 cdef inline void log_replace(Log* log, Record* record, int fd) noexcept nogil:

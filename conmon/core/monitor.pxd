@@ -14,14 +14,15 @@ from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
 from conmon.core.ending cimport linger, write_exit_files
 from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
-    MAP_PRIVATE, PR_SET_NAME, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
+    MAP_PRIVATE, PR_SET_NAME, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
     SIG_IGN, SIGPIPE, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
     epoll_create1, fsync, itimerspec, madvise, mmap, prctl, pread, signalfd, sigprocmask,
     sigset_t, timerfd_create, timerfd_settime, waitpid,
 )
+from conmon.core.logfile cimport log_finish
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
 from conmon.core.reaper cimport (
-    exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open, reap,
+    container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open, reap,
 )
 from conmon.core.record cimport (
     LIFE_FINISH, Record, life_enter, record_forget_fds, record_text,
@@ -62,6 +63,7 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     m.log.second = -1
     m.out.tag = 2
     m.err.tag = 3
+    m.out.terminal = record.terminal
     source_init(&m.out.source, record.stdout_fd, on_stream)
     source_init(&m.err.source, record.stderr_fd, on_stream)
     source_init(&m.input.source, record.stdin_fd, on_stdin)
@@ -88,11 +90,14 @@ cdef inline void arm_timeout(Monitor* m) noexcept nogil:
 cdef inline void find_container(Monitor* m) noexcept nogil:
     """See whether the container is our child; if it is not, a pidfd tells of its end."""
     cdef int status
-    reap(m)
-    if m.running and waitpid(m.record.container_pid, &status, WNOHANG) < 0 and errno == ECHILD:
+    cdef pid_t pid = waitpid(m.record.container_pid, &status, WNOHANG)
+    if pid > 0:
+        container_ended(m, exit_code_of(status))
+    elif pid < 0 and errno == ECHILD:
         m.pidfd.fd = pidfd_open(m.record.container_pid)
         if m.pidfd.fd < 0:
             on_pidfd(m, &m.pidfd, 0)
+    reap(m)
 
 
 cdef inline void monitor_arm(Monitor* m) noexcept nogil:
@@ -154,6 +159,7 @@ cdef inline void monitor_finish(Monitor* m, char** argv) noexcept nogil:
         stream_drain(m, &m.err)
     source_close(m, &m.out.source)
     source_close(m, &m.err.source)
+    log_finish(m)
     if record.sync_log and m.log.fd >= 0:
         fsync(m.log.fd)
     clients_deliver(m)

@@ -63,6 +63,7 @@ ctypedef struct Record:
 
     # the container
     int32_t container_pid
+    int32_t terminal        # stdout_fd and stdin_fd are a pty's master
     int32_t timeout         # seconds until the container is killed; 0 is "never"
     int32_t api_version
     int32_t exec_mode

@@ -32,6 +32,8 @@ cdef struct Source:
 cdef struct Stream:
     Source source             # must be first: a handler gets the Source and casts
     char tag                  # 2 stdout, 3 stderr: the attach protocol's stream byte
+    bint terminal             # a pty's master
+    bint hung_up              # a terminal that nobody in the container has open just now
 
 cdef struct Log:
     int fd                    # -1: no k8s-file

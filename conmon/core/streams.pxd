@@ -4,7 +4,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from conmon.core.attach cimport clients_send
-from conmon.core.kernel cimport EPOLLIN, F_GETPIPE_SZ, fcntl, read
+from conmon.core.kernel cimport EPOLLET, EPOLLIN, F_GETPIPE_SZ, fcntl, read
 from conmon.core.logfile cimport log_chunk
 from conmon.core.loop cimport source_close, watch
 from conmon.core.state cimport CHUNK, HEADER, LOG_BUFFER, Monitor, Source, Stream
@@ -24,11 +24,15 @@ cdef inline ssize_t stream_read(Monitor* m, Stream* stream) noexcept nogil:
     """One read of at most CHUNK bytes and its forwarding; the bytes, 0 when there are none now."""
     cdef ssize_t n = read(stream.source.fd, m.chunk, CHUNK)
     if n > 0:
+        stream.hung_up = False
         forward(m, stream.tag, m.chunk, n)
         return n
     if n < 0 and (errno == EAGAIN or errno == EINTR):
         return 0
-    source_close(m, &stream.source)  # end of file; EIO on a terminal says the same
+    if stream.terminal:
+        stream.hung_up = True
+    else:
+        source_close(m, &stream.source)
     return 0
 
 
@@ -37,10 +41,14 @@ cdef inline void on_stream(Monitor* m, Source* source, uint32_t events) noexcept
 
 
 cdef inline void streams_arm(Monitor* m) noexcept nogil:
-    """Read the streams, unless a client must catch up first."""
-    cdef uint32_t events = 0 if m.stalled else EPOLLIN
-    watch(m, &m.out.source, events)
-    watch(m, &m.err.source, events)
+    """Read the streams, unless a client must catch up first.
+
+    A pty's master reports a hang-up for as long as no process has the slave open; edge-triggered
+    it does so once, and again when the container opens its terminal anew and writes.
+    """
+    cdef uint32_t hung_up = <uint32_t>EPOLLET if m.out.hung_up else 0
+    watch(m, &m.out.source, 0 if m.stalled else EPOLLIN | hung_up)
+    watch(m, &m.err.source, 0 if m.stalled else EPOLLIN)
 
 
 cdef inline void stream_drain(Monitor* m, Stream* stream) noexcept nogil:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from harness import Container
-from harness_log import Record, lines, records, written
+from harness_log import lines, records, written
 
 
 def log_of(container: Container, command: str, **settings: object) -> bytes:
@@ -164,12 +164,3 @@ def test_no_sync_log(container: Container) -> None:
     container.command("echo all")
     assert container.run("--no-sync-log") == 0
     assert contents(container.log.read_bytes()) == [("stdout", "F", b"all")]
-
-
-def test_record_model() -> None:
-    """The tests' own reader of the format refuses what is not a record."""
-    good = b"2026-08-01T12:00:00.123456789+00:00 stdout F x\n"
-    assert records(good) == [Record(good[:35], "stdout", "F", b"x")]
-    for bad in (good[:-1], good.replace(b"+00:00", b"Z"), good.replace(b" F ", b" X "), b"\n"):
-        with pytest.raises(AssertionError):
-            records(bad)
