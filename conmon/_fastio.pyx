@@ -23,13 +23,15 @@ from conmon.core.kernel cimport (
     fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl, read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
-from conmon.core.monitor cimport monitor_main, monitor_open
-from conmon.core.logfile cimport log_chunk
+from conmon.core.logfile cimport log_finish
+from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
 from conmon.core.reaper cimport monitor_signals
 from conmon.core.record cimport (
     RECORD_VERSION, Life, Record, life_enter, record_magic, record_text,
 )
 from conmon.core.spawn cimport SPAWN_KEEP, SPAWN_NULL, Spawn, spawn_runtime
+from conmon.core.state cimport CHUNK, Monitor
+from conmon.core.streams cimport forward as core_forward
 
 cdef extern from "version.h":
     const char* CONMON_VERSION
@@ -187,6 +189,32 @@ def enter_life(int life, dict fields, dict texts, list argv):
 def linger(dict fields, dict texts):
     """The linger life in this very process, for when it cannot be entered; conmon's status."""
     return core_linger(record_build(fields, texts))
+
+
+def forward(dict fields, dict texts, chunks):
+    """Forward chunks of output as the monitor does, in this process; the fields afterwards.
+
+    `chunks`: pairs of stream (2 stdout, 3 stderr) and what one read returned, up to 64 KiB.
+    `log_fd` of the record becomes the core's: it is closed. OSError; ValueError for a chunk
+    that is too large.
+    """
+    cdef Record* record = record_build(fields, texts)
+    cdef Monitor m
+    cdef int failure = monitor_open(&m, record)
+    if failure:
+        raise OSError(-failure, "cannot set the monitor up")
+    try:
+        for tag, data in chunks:
+            if len(data) > CHUNK:
+                raise ValueError("a chunk has at most 65536 bytes")
+            core_forward(&m, tag, data, len(data))
+        log_finish(&m)
+        result = record[0]
+    finally:
+        close(m.log.fd)
+        monitor_close(&m)
+        free(record)
+    return result
 
 
 # --- processes and signals ------------------------------------------------------------------

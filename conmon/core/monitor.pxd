@@ -16,7 +16,7 @@ from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
     MAP_PRIVATE, PR_SET_NAME, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
     SIG_IGN, SIGPIPE, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
-    epoll_create1, fsync, itimerspec, madvise, mmap, prctl, pread, signalfd, sigprocmask,
+    epoll_create1, fsync, itimerspec, madvise, mmap, munmap, prctl, pread, signalfd, sigprocmask,
     sigset_t, timerfd_create, timerfd_settime, waitpid,
 )
 from conmon.core.logfile cimport log_finish
@@ -75,6 +75,13 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     monitor_signals(&set)
     source_init(&m.signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signals)
     return 0 if m.signals.fd >= 0 else -errno
+
+
+cdef inline void monitor_close(Monitor* m) noexcept nogil:
+    """Give back what monitor_open took, in a process that goes on."""
+    munmap(m.chunk, CHUNK + LOG_BUFFER)
+    close(m.signals.fd)
+    close(m.epoll)
 
 
 cdef inline void arm_timeout(Monitor* m) noexcept nogil:

@@ -35,6 +35,7 @@ def test_modes(container: Container, umask: int) -> None:
     container.command("exit 0")
     container.launch(umask=umask)
     container.started()
+    assert container.parent_status() == 0
     for name in ("ctl", "winsz"):
         assert (container.bundle / name).is_fifo()
         assert mode(container.bundle / name) == 0o640
@@ -90,6 +91,7 @@ def test_old_files_are_replaced(container: Container) -> None:
     container.command("exit 4")
     container.launch()
     container.started()
+    assert container.parent_status() == 0
     assert (container.bundle / "ctl").is_fifo()
     assert (container.bundle / "winsz").is_fifo()
     assert (container.bundle / "attach").is_socket()

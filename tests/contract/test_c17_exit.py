@@ -22,9 +22,12 @@ def test_callers_fds_are_closed_before_the_exit_files(container: Container) -> N
     """C17.6, D3: a port that conmon holds for podman is free when the exit is visible."""
     read, write = os.pipe()
     container.command("exit 0")
+    container.fifo("start")
     container.launch(pass_fds=[write])
     os.close(write)
     container.started()
+    assert container.parent_status() == 0  # it holds the fd, too
+    container.open_fifo(container.bundle / "start")
     container.wait_until(
         lambda: any(event.directory in ("persist", "exits") for event in container.events),
         "an exit file",
