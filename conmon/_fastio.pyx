@@ -186,6 +186,14 @@ def enter_life(int life, dict fields, dict texts, list argv):
     raise OSError(-life_enter(life, record, pointers(argv)), "cannot enter the next life")
 
 
+def monitor(dict fields, dict texts, list argv):
+    """The monitor life in this very process, for when it cannot be entered; conmon's status.
+
+    Signals must be blocked. It becomes the finish life if it can.
+    """
+    return monitor_main(record_build(fields, texts), pointers(argv))
+
+
 def linger(dict fields, dict texts):
     """The linger life in this very process, for when it cannot be entered; conmon's status."""
     return core_linger(record_build(fields, texts))

@@ -20,7 +20,7 @@ def main(argv: list[bytes]) -> int:
         return 1
     launch = Launch(argv, options)
     try:
-        launch.run()
+        return launch.run()
     except diag.Fatal as fatal:
         launch.fail(fatal.args[0])
     except Exception as exception:
@@ -45,8 +45,8 @@ class Launch:
         self.reported = False
         self.owes_exit_command = False
 
-    def run(self) -> None:
-        """The steps of C4, in their order. Does not return: diag.Fatal, or another life."""
+    def run(self) -> int:
+        """The steps of C4, in their order. diag.Fatal. Returns only if no other life began."""
         options = self.options
         posix.umask(0o022)
         self.configure()
@@ -70,7 +70,7 @@ class Launch:
         held = self.start_container()
         if options.api_version >= 1 or not options.exec_mode:
             self.report(self.fields["container_pid"])
-        self.become_monitor(held)
+        return self.become_monitor(held)
 
     def configure(self) -> None:
         """Check the options and settle how conmon speaks."""
@@ -192,8 +192,8 @@ class Launch:
         if not parent.send(self.fields["sync_fd"], parent.message(key, value, text)):
             self.fields["sync_fd"] = -1
 
-    def become_monitor(self, held: runtime.Held) -> None:
-        """Hand everything over. Does not return."""
+    def become_monitor(self, held: runtime.Held) -> int:
+        """Hand everything over; conmon's exit status, if the monitor had to run in here."""
         options, fields, stdio = self.options, self.fields, self.stdio
         fields["stdin_fd"] = stdio.stdin
         fields["stdout_fd"] = stdio.stdout
@@ -211,7 +211,12 @@ class Launch:
         self.texts["persist_dir"] = options.persist_dir
         self.texts["exit_dir"] = options.exit_dir
         self.describe_exit_command()
-        _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
+        try:
+            _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
+        except OSError as error:
+            # the container runs: its exit code must not be lost, whatever the memory costs
+            diag.warn(b"Failed to enter the monitor life: " + diag.strerror(error))
+        return _fastio.monitor(fields, self.texts, self.argv)
 
     def describe_exit_command(self) -> None:
         """Put the exit command and how to start it into the record."""

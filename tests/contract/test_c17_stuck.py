@@ -1,0 +1,85 @@
+"""When the next life cannot be entered, this one does its work (ARCHITECTURE, handoff)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from harness import Container
+from harness_os import Deadline, Event
+from harness_rooms import CID
+
+pytestmark = [
+    pytest.mark.ours("it has one life"),
+    pytest.mark.parametrize("life", ["monitor", "finish"]),
+]
+
+
+def wait_for_monitor_life(container: Container) -> None:
+    """Wait until the process has no interpreter any more. Polled: an exec has no event."""
+    deadline = Deadline()
+    environ = Path(f"/proc/{container.monitor.pid}/environ")
+    while b"_CONMON_LIFE=monitor" not in environ.read_bytes():
+        assert not deadline.passed(), "the monitor life does not begin"
+        time.sleep(0.001)
+
+
+def launch_stuck(container: Container, life: str, *options: str) -> None:
+    """Start a container whose conmon cannot execute its own file when it is to enter `life`."""
+    binary = container.root / "tmp" / "conmon"
+    shutil.copy(container.conmon, binary)
+    container.allow("tmp/conmon")
+    container.conmon = binary
+    container.fifo("start")
+    if life == "monitor":
+        container.fifo("hang")
+    container.launch(*options)
+    if life == "monitor":
+        # the runtime waits: conmon is in its launch life
+        container.wait_name(container.bundle / "attach")
+        binary.chmod(0)
+        container.open_fifo(container.bundle / "hang")
+    container.started()
+    if life == "finish":
+        wait_for_monitor_life(container)
+        binary.chmod(0)  # execve of /proc/self/exe now fails with EACCES, for root too
+    container.open_fifo(container.bundle / "start")
+
+
+@pytest.mark.parametrize("code", [0, 37])
+def test_exit_files_are_written(container: Container, life: str, code: int) -> None:
+    """C17: both exit files hold the code, and the attach socket is gone."""
+    container.command(f"exit {code}")
+    launch_stuck(container, life)
+    assert container.end() == code
+    assert (container.root / "persist" / "exit").read_bytes() == b"%d" % code
+    assert not (container.bundle / "attach").exists()
+
+
+def test_persist_dir_comes_first(container: Container, life: str) -> None:
+    """C17.8, C17.9: the order is the same as in the finish life."""
+    container.command("exit 3")
+    launch_stuck(container, life)
+    assert container.end() == 3
+    last = Event("MOVED_TO", "exits", CID)
+    container.wait_until(lambda: last in container.events, "exit file")
+    first = Event("MOVED_TO", "persist", "exit")
+    assert container.events.index(first) < container.events.index(last)
+
+
+def test_exit_command_runs(container: Container, life: str) -> None:
+    """C17: the exit command runs after the exit files, and its failure is conmon's status."""
+    container.command("exit 5")
+    seen = container.root / "tmp" / "seen"
+    container.allow("tmp/seen")
+    command = f"cat {container.exit_file} {container.root}/persist/exit >{seen}"
+    launch_stuck(
+        container, life, "--exit-command", "/bin/sh", "--exit-command-arg=-c",
+        f"--exit-command-arg={command}",
+    )  # fmt: skip
+    assert container.end() == 5
+    assert seen.read_bytes() == b"55"
+    assert os.access(container.exit_file, os.R_OK)
