@@ -19,7 +19,7 @@ from conmon.core.ending cimport write_exit_files
 from conmon.core.kernel cimport (
     AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER,
     SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal, chmod, close,
+    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal, chmod, close,
     fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl, read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
@@ -122,7 +122,8 @@ def new_record():
     return fields
 
 
-TEXTS = ("cid", "log_path", "persist_dir", "exit_dir", "attach_path", "attach_link", "syslog_tag")
+TEXTS = ("cid", "log_path", "persist_dir", "exit_dir", "attach_path", "attach_link", "bundle",
+         "notify_host", "syslog_tag")
 
 
 cdef dict record_texts(const Record* record):
@@ -324,6 +325,12 @@ def close_all_but(fds):
     free(keep)
 
 
+def bind_datagram(bytes path not None, int mode):
+    """A datagram socket at `path` (at most 107 bytes) with this mode. OSError."""
+    cdef int fd = bind_unix(SOCK_DGRAM, path, mode)
+    return fd
+
+
 def unused_path(bytes prefix not None):
     """A path of `prefix` and six characters that no file has. OSError."""
     template = prefix + b"XXXXXX"
@@ -387,7 +394,7 @@ def prepare_terminal(int fd):
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
 
 
-cdef object listen_unix(int kind, bytes path, int backlog):
+cdef int bind_unix(int kind, bytes path, int mode) except -1:
     cdef sockaddr_un address
     cdef int fd
     if len(path) >= sizeof(address.sun_path):
@@ -399,12 +406,20 @@ cdef object listen_unix(int kind, bytes path, int backlog):
     if fd < 0:
         raise OSError(errno, "socket")
     # before bind, so that the name never has more rights than it is to have
-    fchmod(fd, 0o700)
-    if (bind(fd, <sockaddr*>&address, sizeof(address)) < 0 or chmod(path, 0o700) < 0
-            or listen(fd, backlog) < 0):
+    fchmod(fd, mode)
+    if bind(fd, <sockaddr*>&address, sizeof(address)) < 0 or chmod(path, mode) < 0:
         failure = errno
         close(fd)
         raise OSError(failure, "bind", path)
+    return fd
+
+
+cdef object listen_unix(int kind, bytes path, int backlog):
+    cdef int fd = bind_unix(kind, path, 0o700)
+    if listen(fd, backlog) < 0:
+        failure = errno
+        close(fd)
+        raise OSError(failure, "listen", path)
     return fd
 
 

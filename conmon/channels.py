@@ -84,24 +84,63 @@ def attach_directory(options: cli.Options) -> tuple[bytes, bytes | None]:
 def open_attach(directory: bytes) -> int:
     """A listening socket `attach` in the directory, of any path length. diag.Fatal."""
     try:
-        directory_fd = posix.open(directory, posix.O_PATH | posix.O_CLOEXEC)
+        with_directory = _Directory(directory)
     except OSError as error:
         raise diag.Fatal(
             b"failed to open socket path parent dir %b: %b" % (directory, diag.strerror(error))
         ) from None
+    with with_directory as place:
+        try:
+            place.remove(b"attach")
+        except OSError as error:
+            raise diag.Fatal(
+                b"Failed to remove existing socket: " + diag.strerror(error)
+            ) from None
+        try:
+            return _fastio.listen_seqpacket(place.short(b"attach"), _BACKLOG)
+        except OSError as error:
+            raise diag.Fatal(b"Failed to bind to attach socket: " + diag.strerror(error)) from None
+
+
+def open_notify(bundle: bytes) -> int:
+    """The socket notify/notify.sock in the bundle, for anybody in the container (C14). diag.Fatal."""
     try:
-        posix.unlink(b"attach", dir_fd=directory_fd)
-    except FileNotFoundError:
-        pass
+        with _Directory(bundle + b"/notify") as place:
+            place.remove(b"notify.sock")
+            return _fastio.bind_datagram(place.short(b"notify.sock"), 0o777)
     except OSError as error:
-        raise diag.Fatal(b"Failed to remove existing socket: " + diag.strerror(error)) from None
-    try:
-        # the kernel's own short name for the directory: a socket address takes 107 bytes
-        return _fastio.listen_seqpacket(b"/proc/self/fd/%d/attach" % directory_fd, _BACKLOG)
-    except OSError as error:
-        raise diag.Fatal(b"Failed to bind to attach socket: " + diag.strerror(error)) from None
-    finally:
-        posix.close(directory_fd)
+        raise diag.Fatal(
+            b"Failed to bind to notify socket in %b: %b" % (bundle, diag.strerror(error))
+        ) from None
+
+
+class _Directory:
+    """An open directory, with the kernel's own short name for it: /proc/self/fd/N.
+
+    A socket address takes 107 bytes; the path of a bundle may be longer.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, path: bytes) -> None:
+        self._fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+
+    def __enter__(self) -> "_Directory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        posix.close(self._fd)
+
+    def short(self, name: bytes) -> bytes:
+        """A short path of a name in the directory."""
+        return b"/proc/self/fd/%d/%b" % (self._fd, name)
+
+    def remove(self, name: bytes) -> None:
+        """Remove a name if it is there. OSError."""
+        try:
+            posix.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            pass
 
 
 def open_fifo(directory: bytes, name: bytes) -> int:

@@ -57,6 +57,7 @@ class Launch:
         self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
         if not options.sync:
             process.daemonize(options.conmon_pidfile)
+        self.open_notify()
         self.fields["sync_fd"] = parent.pipe_from_environment(parent.SYNC)
         attach_pipe = parent.attach_pipe() if options.exec_attach else -1
         if not self.plan.passthrough:
@@ -106,6 +107,13 @@ class Launch:
             if not self.options.exec_attach:
                 posix.close(self.start_fd)
                 self.start_fd = -1
+
+    def open_notify(self) -> None:
+        """The relay to the host's service manager."""
+        host, bundle = self.options.sdnotify_socket, self.options.bundle
+        if host is not None and bundle is not None:
+            self.fields["notify_fd"] = channels.open_notify(bundle)
+            self.texts["notify_host"] = host
 
     def open_channels(self) -> None:
         """Stdio, and in the bundle attach socket and fifos: clients may come from here on.
@@ -208,6 +216,7 @@ class Launch:
         fields["held_stderr_size"] = len(held.stderr)
         if held.stdout or held.stderr:
             fields["held_fd"] = _spool(held)
+        self.texts["bundle"] = options.bundle
         self.texts["persist_dir"] = options.persist_dir
         self.texts["exit_dir"] = options.exit_dir
         self.describe_exit_command()

@@ -7,7 +7,6 @@ def check(options: cli.Options, plan: logdrivers.LogPlan) -> None:
     """Warn of every option without function."""
     for used, name in (
         (plan.journald, b"the journald log driver"),
-        (options.sdnotify_socket is not None, b"--sdnotify-socket"),
         (options.log_rotate, b"--log-rotate"),
         (bool(options.log_allowlist_dirs), b"--log-allowlist-dir"),
     ):

@@ -134,10 +134,26 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
     int shutdown(int fd, int how)
     ssize_t send(int fd, const void* data, size_t length, int flags)
+    ssize_t sendto(int fd, const void* data, size_t length, int flags, const sockaddr* address,
+                   socklen_t size)
     ssize_t recv(int fd, void* data, size_t length, int flags)
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
     enum: AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_CLOEXEC, SOCK_NONBLOCK
     enum: MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int initial, int flags)
+    enum: EFD_CLOEXEC, EFD_NONBLOCK
+
+cdef extern from "<sys/inotify.h>" nogil:
+    int inotify_init1(int flags)
+    int inotify_add_watch(int fd, const char* path, uint32_t mask)
+    enum: IN_CLOEXEC, IN_NONBLOCK, IN_MODIFY
+
+cdef extern from "<sys/vfs.h>" nogil:
+    struct statfs_t "statfs":
+        long f_type
+    int statfs(const char* path, statfs_t* out)
 
 cdef extern from "<sys/un.h>" nogil:
     struct sockaddr_un:

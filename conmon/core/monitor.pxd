@@ -21,6 +21,8 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.logfile cimport log_finish
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
+from conmon.core.notify cimport notify_drain, on_notify, on_notify_timer
+from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open, reap,
 )
@@ -72,6 +74,8 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     source_init(&m.winsz.source, record.winsz_fd, on_lines)
     source_init(&m.timer, -1, on_timeout)
     source_init(&m.pidfd, -1, on_pidfd)
+    source_init(&m.notify.source, record.notify_fd, on_notify)
+    source_init(&m.notify.timer, -1, on_notify_timer)
     monitor_signals(&set)
     source_init(&m.signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signals)
     return 0 if m.signals.fd >= 0 else -errno
@@ -120,6 +124,7 @@ cdef inline void monitor_arm(Monitor* m) noexcept nogil:
     watch(m, &m.signals, EPOLLIN)
     watch(m, &m.timer, EPOLLIN)
     watch(m, &m.pidfd, EPOLLIN)
+    watch(m, &m.notify.source, EPOLLIN)
 
 
 cdef inline void forward_held(Monitor* m) noexcept nogil:
@@ -161,6 +166,8 @@ cdef inline void run(Monitor* m) noexcept nogil:
 cdef inline void monitor_finish(Monitor* m, char** argv) noexcept nogil:
     """The end in C17's order, up to the finish life. Returns only if that cannot start."""
     cdef Record* record = m.record
+    oom_check(m)
+    notify_drain(m)
     if not record.timed_out:
         stream_drain(m, &m.out)
         stream_drain(m, &m.err)
@@ -194,6 +201,7 @@ cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
     else:
         find_container(&m)
         arm_timeout(&m)
+        oom_open(&m)
         accept_waiting(&m)
         monitor_arm(&m)
         forward_held(&m)

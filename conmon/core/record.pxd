@@ -57,6 +57,7 @@ ctypedef struct Record:
     int32_t ctl_fd
     int32_t winsz_fd
     int32_t sync_fd
+    int32_t notify_fd       # datagram socket in the bundle
     int32_t held_fd         # memfd: what stdout, then stderr wrote before the monitor began
     int64_t held_stdout_size
     int64_t held_stderr_size
@@ -100,6 +101,8 @@ ctypedef struct Record:
     uint32_t exit_dir
     uint32_t attach_path
     uint32_t attach_link    # the symlink to the bundle, if we made one
+    uint32_t bundle
+    uint32_t notify_host    # the host's notify socket
     uint32_t syslog_tag
     uint32_t exit_argv      # strings one after the other, ended by an empty one
 
@@ -217,12 +220,14 @@ cdef inline void keep_fds_over_exec(const Record* record, bint keep) noexcept no
     keep_over_exec(record.winsz_fd, keep)
     keep_over_exec(record.sync_fd, keep)
     keep_over_exec(record.held_fd, keep)
+    keep_over_exec(record.notify_fd, keep)
 
 
 cdef inline void record_forget_fds(Record* record) noexcept nogil:
     """Set every fd but the sync pipe to "none"."""
     record.stdout_fd = record.stderr_fd = record.stdin_fd = record.log_fd = -1
     record.attach_fd = record.ctl_fd = record.winsz_fd = record.held_fd = -1
+    record.notify_fd = -1
 
 
 cdef inline int life_enter(int life, const Record* record, char** argv) noexcept nogil:

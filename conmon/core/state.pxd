@@ -4,7 +4,7 @@ Every fd that is waited for is a `Source` with one handler. A handler returns no
 raises nothing: what goes wrong is dealt with where it happens, reported and counted.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from conmon.core.kernel cimport time_t
 from conmon.core.record cimport Record
@@ -69,6 +69,17 @@ cdef struct Stdin:
     size_t done
     bint closing              # close as soon as nothing is pending
 
+cdef struct Oom:
+    Source source             # inotify or eventfd
+    int counter_fd            # memory.events or memory.oom_control; -1: none
+    int64_t seen              # kills that were reported, or were there at the start
+
+cdef struct Notify:
+    Source source
+    Source timer              # runs while something is kept
+    char* kept                # what the host's socket did not take
+    size_t size
+
 cdef struct Monitor:
     Record* record
     int epoll
@@ -89,3 +100,5 @@ cdef struct Monitor:
     Source listener
     Source timer
     Source pidfd
+    Oom oom
+    Notify notify

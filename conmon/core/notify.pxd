@@ -1,0 +1,157 @@
+"""The sd-notify relay (C14): what the container tells its service manager goes to the host's.
+
+One datagram holds lines of `NAME=value` (sd_notify(3)). Those that speak of the container's
+state are passed on; names that only make sense for the sender's own process (MAINPID=, FDSTORE=,
+BARRIER=) are not. While the host's socket cannot take a message it is kept and tried again: a
+READY=1 that is lost would have the service killed.
+"""
+
+from libc.errno cimport errno
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcpy, memset, strerror, strlen, strncmp
+
+from conmon.core.diag cimport LEVEL_WARNING, say_errno
+from conmon.core.kernel cimport (
+    AF_UNIX, CLOCK_MONOTONIC, EPOLLIN, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM,
+    TFD_CLOEXEC, TFD_NONBLOCK, close, itimerspec, read, recv, sendto, sockaddr, sockaddr_un,
+    socket, socklen_t, timerfd_create, timerfd_settime,
+)
+from conmon.core.loop cimport source_close, source_init, watch
+from conmon.core.record cimport record_text
+from conmon.core.state cimport Monitor, Source
+
+cdef enum:
+    NOTIFY_LIMIT = 32768  # bytes of one datagram, and of what is kept
+    NOTIFY_RETRY = 1      # seconds
+
+
+cdef inline bint notify_line_wanted(const char* line, size_t size) noexcept nogil:
+    """Whether one line of a message is passed on."""
+    if size == 7 and strncmp(line, b"READY=1", 7) == 0:
+        return True
+    if size == 11 and strncmp(line, b"RELOADING=1", 11) == 0:
+        return True
+    if size == 10 and (strncmp(line, b"STOPPING=1", 10) == 0
+                       or strncmp(line, b"WATCHDOG=1", 10) == 0):
+        return True
+    if size == 16 and strncmp(line, b"WATCHDOG=trigger", 16) == 0:
+        return True
+    return (strncmp(line, b"STATUS=", 7) == 0 or strncmp(line, b"ERRNO=", 6) == 0
+            or strncmp(line, b"BUSERROR=", 9) == 0
+            or strncmp(line, b"MONOTONIC_USEC=", 15) == 0)
+
+
+cdef inline size_t notify_filter(const char* message, size_t size, char* out) noexcept nogil:
+    """Keep the wanted lines, joined by newlines; the bytes in `out`, which holds `size`."""
+    cdef size_t start = 0
+    cdef size_t kept = 0
+    cdef size_t end
+    while start < size:
+        end = start
+        while end < size and message[end] != c"\n" and message[end] != c"\r":
+            end += 1
+        if end > start and notify_line_wanted(message + start, end - start):
+            if kept:
+                out[kept] = c"\n"
+                kept += 1
+            memcpy(out + kept, message + start, end - start)
+            kept += end - start
+        start = end + 1
+    return kept
+
+
+cdef inline bint notify_send(Monitor* m, const char* message, size_t size) noexcept nogil:
+    """Send to the host's socket; False if it does not take it. `@name` is an abstract socket."""
+    cdef sockaddr_un address
+    cdef const char* path = record_text(m.record, m.record.notify_host)
+    cdef size_t length = strlen(path)
+    cdef ssize_t sent
+    cdef int fd
+    if length >= sizeof(address.sun_path):
+        return False
+    memset(&address, 0, sizeof(address))
+    address.sun_family = AF_UNIX
+    memcpy(address.sun_path, path, length)
+    if path[0] == c"@":
+        address.sun_path[0] = c"\0"
+    else:
+        length += 1
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        return False
+    sent = sendto(
+        fd, message, size, MSG_DONTWAIT | MSG_NOSIGNAL, <sockaddr*>&address,
+        <socklen_t>(sizeof(address.sun_family) + length))
+    close(fd)
+    return sent >= 0
+
+
+cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexcept nogil:
+    """Keep a message for later, behind those that wait already; the newest has to fit."""
+    cdef itimerspec when
+    if m.notify.kept == NULL:
+        say_errno(
+            m.record, LEVEL_WARNING, b"Failed to pass a notification on, trying again",
+            strerror(errno))
+        m.notify.kept = <char*>malloc(NOTIFY_LIMIT)
+        if m.notify.kept == NULL:
+            return
+        m.notify.size = 0
+    if m.notify.size + 1 + size > NOTIFY_LIMIT:
+        m.notify.size = 0
+    if m.notify.size:
+        m.notify.kept[m.notify.size] = c"\n"
+        m.notify.size += 1
+    memcpy(m.notify.kept + m.notify.size, message, size)
+    m.notify.size += size
+    if m.notify.timer.fd < 0:
+        memset(&when, 0, sizeof(when))
+        when.it_value.tv_sec = NOTIFY_RETRY
+        when.it_interval.tv_sec = NOTIFY_RETRY
+        m.notify.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+        timerfd_settime(m.notify.timer.fd, 0, &when, NULL)
+        watch(m, &m.notify.timer, EPOLLIN)
+
+
+cdef inline bint notify_flush(Monitor* m) noexcept nogil:
+    """Send what was kept; True once nothing is."""
+    if m.notify.kept == NULL:
+        return True
+    if not notify_send(m, m.notify.kept, m.notify.size):
+        return False
+    free(m.notify.kept)
+    m.notify.kept = NULL
+    source_close(m, &m.notify.timer)
+    return True
+
+
+cdef inline bint notify_take(Monitor* m) noexcept nogil:
+    """Relay one datagram; False if there was none."""
+    cdef ssize_t n = recv(m.notify.source.fd, m.chunk, NOTIFY_LIMIT, MSG_DONTWAIT)
+    cdef char* out = m.chunk + NOTIFY_LIMIT
+    cdef size_t size
+    if n < 0:
+        return False
+    m.touched = max(m.touched, <size_t>NOTIFY_LIMIT)
+    size = notify_filter(m.chunk, n, out)
+    if size and not (notify_flush(m) and notify_send(m, out, size)):
+        notify_keep(m, out, size)
+    return True
+
+
+cdef inline void on_notify(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    notify_take(m)
+
+
+cdef inline void on_notify_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    cdef char expirations[8]
+    read(source.fd, expirations, sizeof(expirations))
+    notify_flush(m)
+
+
+cdef inline void notify_drain(Monitor* m) noexcept nogil:
+    """The container's last words."""
+    while m.notify.source.fd >= 0 and notify_take(m):
+        pass
