@@ -20,25 +20,34 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.record cimport Record, record_text
-from conmon.core.state cimport Monitor, Source
+from conmon.core.state cimport CHUNK, Monitor, Source
 
 cdef enum:
     CGROUP2_SUPER_MAGIC = 0x63677270  # <linux/magic.h>
-    CGROUP_TEXT = 8192                # bytes of /proc/PID/cgroup and of the counter files
+    CGROUP_TEXT = 16384               # bytes of /proc/PID/cgroup and of the counter files
 
 
-cdef inline size_t read_text(int fd, char* text, size_t size) noexcept nogil:
+cdef inline char* scratch(Monitor* m, size_t offset) noexcept nogil:
+    """Room for text: a part of the stream buffer, which is given back to the kernel when idle.
+
+    On the stack it would stay dirty as long as the container runs.
+    """
+    m.touched = CHUNK
+    return m.chunk + offset
+
+
+cdef inline size_t read_text(int fd, char* text) noexcept nogil:
     """Read a small file from its start as a string; its length, 0 on failure."""
-    cdef ssize_t n = pread(fd, text, size - 1, 0)
+    cdef ssize_t n = pread(fd, text, CGROUP_TEXT - 1, 0)
     text[n if n > 0 else 0] = c"\0"
     return n if n > 0 else 0
 
 
 cdef inline int64_t oom_count(Monitor* m) noexcept nogil:
     """How many of the cgroup's processes were killed so far; -1 where nobody counts."""
-    cdef char text[CGROUP_TEXT]
+    cdef char* text = scratch(m, 0)
     cdef const char* line = text
-    if read_text(m.oom.counter_fd, text, sizeof(text)) == 0:
+    if read_text(m.oom.counter_fd, text) == 0:
         if errno == ENODEV:
             say(m.record, LEVEL_DEBUG, b"Cgroup appears to have been removed")
         return -1
@@ -85,49 +94,52 @@ cdef inline void on_oom(Monitor* m, Source* source, uint32_t events) noexcept no
         oom_check(m)
 
 
-cdef inline bint cgroup_path(
-        int pid, const char* controller, char* path, size_t size) noexcept nogil:
-    """The process's path in the v1 hierarchy of a controller, or in v2's where it is empty."""
-    cdef char text[CGROUP_TEXT]
-    cdef char name[64]
-    cdef char* line = text
+cdef inline bint names_controller(const char* list, const char* name) noexcept nogil:
+    """Whether `name` stands in a comma-separated list; the empty name is v2's empty list."""
+    cdef const char* found = strstr(list, name)
+    cdef size_t length = strlen(name)
+    if length == 0:
+        return list[0] == c"\0"
+    return (found != NULL and (found == list or found[-1] == c",")
+            and (found[length] == c"\0" or found[length] == c","))
+
+
+cdef inline const char* cgroup_path(Monitor* m, const char* controller) noexcept nogil:
+    """The container's path in the v1 hierarchy of a controller, or in v2's (""); NULL: none.
+
+    /proc/PID/cgroup has lines `id:controllers:path` (cgroups(7)).
+    """
+    cdef char name[32]
+    cdef char* line = scratch(m, 0)
     cdef char* end
     cdef char* controllers
-    cdef char* where
-    cdef size_t length = strlen(controller)
-    cdef char* found
-    snprintf(name, sizeof(name), b"/proc/%d/cgroup", pid)
-    cdef int fd = open(name, O_RDONLY | O_CLOEXEC)
-    if fd < 0:
-        return False
-    if read_text(fd, text, sizeof(text)) == 0:
-        line = NULL
-    close(fd)
-    while line != NULL and line[0] != c"\0":
+    cdef char* path
+    cdef size_t size = 0
+    cdef int fd
+    snprintf(name, sizeof(name), b"/proc/%d/cgroup", m.record.container_pid)
+    fd = open(name, O_RDONLY | O_CLOEXEC)
+    if fd >= 0:
+        size = read_text(fd, line)
+        close(fd)
+    while size and line[0] != c"\0":
         end = strchr(line, c"\n")
-        if end != NULL:
-            end[0] = c"\0"
+        if end == NULL:
+            break
+        end[0] = c"\0"
         controllers = strchr(line, c":")
-        where = strchr(controllers + 1, c":") if controllers != NULL else NULL
-        if where != NULL:
-            controllers += 1
-            where[0] = c"\0"
-            found = strstr(controllers, controller)
-            # "memory" may stand in a list; for v2 the list is empty
-            if (controllers[0] == c"\0") if length == 0 else (
-                    found != NULL
-                    and (found == controllers or found[-1] == c",")
-                    and (found[length] == c"\0" or found[length] == c",")):
-                snprintf(path, size, b"%s", where + 1)
-                return True
-        line = end + 1 if end != NULL else NULL
-    return False
+        path = strchr(controllers + 1, c":") if controllers != NULL else NULL
+        if path != NULL:
+            path[0] = c"\0"
+            if names_controller(controllers + 1, controller):
+                return path + 1
+        line = end + 1
+    return NULL
 
 
 cdef inline void oom_open_v2(Monitor* m, const char* group) noexcept nogil:
-    cdef char path[PATH_LIMIT]
+    cdef char* path = scratch(m, CGROUP_TEXT)
     cdef int fd
-    snprintf(path, sizeof(path), b"/sys/fs/cgroup%s/memory.events", group)
+    snprintf(path, PATH_LIMIT, b"/sys/fs/cgroup%s/memory.events", group)
     m.oom.counter_fd = open(path, O_RDONLY | O_CLOEXEC)
     fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
     source_init(&m.oom.source, fd, on_oom)
@@ -137,12 +149,12 @@ cdef inline void oom_open_v2(Monitor* m, const char* group) noexcept nogil:
 
 cdef inline void oom_open_v1(Monitor* m, const char* group) noexcept nogil:
     """Register an eventfd (Documentation/admin-guide/cgroup-v1/memory.rst, OOM control)."""
-    cdef char path[PATH_LIMIT]
+    cdef char* path = scratch(m, CGROUP_TEXT)
     cdef char text[32]
     cdef int fd, control
-    snprintf(path, sizeof(path), b"/sys/fs/cgroup/memory%s/memory.oom_control", group)
+    snprintf(path, PATH_LIMIT, b"/sys/fs/cgroup/memory%s/memory.oom_control", group)
     m.oom.counter_fd = open(path, O_RDONLY | O_CLOEXEC)
-    snprintf(path, sizeof(path), b"/sys/fs/cgroup/memory%s/cgroup.event_control", group)
+    snprintf(path, PATH_LIMIT, b"/sys/fs/cgroup/memory%s/cgroup.event_control", group)
     control = open(path, O_WRONLY | O_CLOEXEC)
     fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     source_init(&m.oom.source, fd, on_oom)
@@ -156,7 +168,8 @@ cdef inline void oom_open_v1(Monitor* m, const char* group) noexcept nogil:
 cdef inline void oom_open(Monitor* m) noexcept nogil:
     """Begin to watch the container's memory cgroup. One that is not there is no error."""
     cdef statfs_t about
-    cdef char group[PATH_LIMIT - 64]
+    cdef const char* group
+    cdef const char* controller = b"memory"
     cdef bint v2 = (statfs(b"/sys/fs/cgroup", &about) == 0
                     and about.f_type == CGROUP2_SUPER_MAGIC)
     m.oom.counter_fd = -1
@@ -164,9 +177,11 @@ cdef inline void oom_open(Monitor* m) noexcept nogil:
     if m.record.persist_dir == 0 and m.record.bundle == 0:
         return
     if v2:
-        if cgroup_path(m.record.container_pid, b"", group, sizeof(group)):
-            oom_open_v2(m, group)
-    elif cgroup_path(m.record.container_pid, b"memory", group, sizeof(group)):
+        controller = b""
+    group = cgroup_path(m, controller)
+    if group != NULL and v2:
+        oom_open_v2(m, group)
+    elif group != NULL:
         oom_open_v1(m, group)
     if m.oom.counter_fd >= 0:
         m.oom.seen = max(oom_count(m), <int64_t>0)
