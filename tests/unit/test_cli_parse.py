@@ -261,7 +261,7 @@ def test_quotes_in_another_charset(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_charset_of_the_locale(environment: dict[str, str], expected: bool) -> None:
     """C1.4: the locale that is in force decides, not one that is not installed."""
     run = subprocess.run(
-        [sys.executable, "-S", "-c", "from conmon import cli; print(cli.locale_is_utf8())"],
+        [sys.executable, "-PS", "-c", "from conmon import cli; print(cli.locale_is_utf8())"],
         env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONCOERCECLOCALE": "0", **environment},
         capture_output=True,
         text=True,

@@ -1,0 +1,84 @@
+# conmon: `make help` lists what can be made.
+# The work is done by the scripts in tools/; this file names it.
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
+DESTDIR ?=
+WHAT ?= build
+MESON_OPTIONS ?=
+RUNTIME ?=
+PYTEST_ARGS ?=
+export PYTHON
+
+BIN = build/venv/bin
+PYTHON_CODE = conmon tests tools demo
+CYTHON_CODE = conmon/*.pyx conmon/core/*.pxd
+
+.DEFAULT_GOAL := all
+.NOTPARALLEL:
+.PHONY: all help deps install podman crio uninstall demo figures check lint format test \
+	test-podman dev clean
+
+all: ## build build/conmon
+	@tools/build.sh $(MESON_OPTIONS)
+
+help: ## list the targets and variables
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@printf '\n%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
+	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo).'
+
+deps: ## install what the distribution must provide: WHAT=build, demo or test
+	@tools/deps.sh $(WHAT)
+
+# What was built is installed as it is: root, who installs, may find another Python first in its
+# PATH than the user who built, and would build all anew with it.
+build/conmon:
+	@tools/build.sh $(MESON_OPTIONS)
+
+install: build/conmon ## install conmon to BINDIR
+	@tools/install.sh '$(DESTDIR)$(BINDIR)'
+
+podman: build/conmon ## install conmon to LIBEXECDIR/podman, where podman looks first
+	@tools/install.sh '$(DESTDIR)$(LIBEXECDIR)/podman'
+
+crio: build/conmon ## install conmon to LIBEXECDIR/crio
+	@tools/install.sh '$(DESTDIR)$(LIBEXECDIR)/crio'
+
+uninstall: ## remove conmon from these three
+	rm -f '$(DESTDIR)$(BINDIR)/conmon' '$(DESTDIR)$(LIBEXECDIR)/podman/conmon' \
+	  '$(DESTDIR)$(LIBEXECDIR)/crio/conmon'
+
+demo: ## install what is missing, build, and run a container before your eyes
+	@tools/deps.sh demo || echo 'The demo goes on with what is there.'
+	@tools/build.sh $(MESON_OPTIONS)
+	@$(BIN)/python -m demo build/conmon $(RUNTIME)
+
+figures: all ## measure build/conmon beside the installed C conmon
+	@$(BIN)/python -m demo.figures build/conmon $(wildcard /usr/bin/conmon)
+
+check: ## set the tests up, build, lint and run all tests
+	@tools/deps.sh test || { test $$? = 3 && echo 'The tests go on with what is there.'; }
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+
+dev: all
+	@$(BIN)/python tools/venv.py build/venv dev
+
+lint: dev ## check style and types
+	$(BIN)/ruff check --quiet $(PYTHON_CODE)
+	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
+	PATH=$(BIN):$$PATH cython-lint $(CYTHON_CODE)
+	$(BIN)/mypy --no-error-summary $(PYTHON_CODE)
+
+format: dev ## format the Python code
+	$(BIN)/ruff format $(PYTHON_CODE)
+
+test: dev ## run all tests, or those that PYTEST_ARGS names
+	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+test-podman: dev ## run the tests with podman only
+	$(BIN)/python -P -m pytest tests/podman $(PYTEST_ARGS)
+
+clean: ## remove what was built
+	rm -rf build
