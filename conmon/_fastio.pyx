@@ -12,15 +12,17 @@ from libc.string cimport memcpy, memset, strcmp, strlen
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
 from conmon.core.closefds cimport close_all_but as core_close_all_but
+from conmon.core.control cimport ctl_line
 from conmon.core.diag cimport syslog_send
 from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport write_exit_files
+from conmon.core.journal cimport journal_finish
 from conmon.core.kernel cimport (
     AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER,
     SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
-    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal, chmod, close,
-    fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl, read, signalfd,
+    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal,
+    chmod, close, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl, read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
 from conmon.core.logfile cimport log_finish
@@ -123,7 +125,8 @@ def new_record():
 
 
 TEXTS = ("cid", "log_path", "persist_dir", "exit_dir", "attach_path", "attach_link", "bundle",
-         "notify_host", "syslog_tag")
+         "counters_path", "notify_host", "syslog_tag", "journal_socket", "journal_fields")
+COUNTER_NAMES = tuple(new_record()["counters"])
 
 
 cdef dict record_texts(const Record* record):
@@ -151,13 +154,17 @@ cdef bytes packed(text):
 
 cdef Record* record_build(dict fields, dict texts) except NULL:
     """A record in memory of its own, from fields and the texts that they name."""
-    cdef Record* record
+    cdef Record* record = NULL
     blob = bytearray()
     fields = dict(fields)
     for name, text in texts.items():
         if text is not None:
             fields[name] = sizeof(Record) + len(blob)
             blob += packed(text)
+    fields["counter_names"] = sizeof(Record) + len(blob)
+    blob += packed(" ".join(COUNTER_NAMES).encode())
+    fields["counter_count"] = len(COUNTER_NAMES)
+    fields["counters_offset"] = <char*>&record.counters - <char*>record
     fields["magic"] = record_magic()
     fields["version"] = RECORD_VERSION
     fields["size"] = sizeof(Record) + len(blob)
@@ -203,9 +210,9 @@ def linger(dict fields, dict texts):
 def forward(dict fields, dict texts, chunks):
     """Forward chunks of output as the monitor does, in this process; the fields afterwards.
 
-    `chunks`: pairs of stream (2 stdout, 3 stderr) and what one read returned, up to 64 KiB.
-    `log_fd` of the record becomes the core's: it is closed. OSError; ValueError for a chunk
-    that is too large.
+    `chunks`: pairs of stream (2 stdout, 3 stderr) and what one read returned, up to 64 KiB; or
+    of 0 and a line of the ctl fifo, without its newline. `log_fd` of the record becomes the
+    core's: it is closed. OSError; ValueError for a chunk that is too large.
     """
     cdef Record* record = record_build(fields, texts)
     cdef Monitor m
@@ -216,8 +223,13 @@ def forward(dict fields, dict texts, chunks):
         for tag, data in chunks:
             if len(data) > CHUNK:
                 raise ValueError("a chunk has at most 65536 bytes")
-            core_forward(&m, tag, data, len(data))
+            if tag == 0:
+                ctl_line(&m, data)
+            else:
+                core_forward(&m, tag, data, len(data))
         log_finish(&m)
+        with nogil:  # it may wait for the journal, which may be a thread of the caller's
+            journal_finish(&m)
         result = record[0]
     finally:
         close(m.log.fd)

@@ -10,7 +10,7 @@ from libc.string cimport strcmp, strlen
 
 from conmon.core.kernel cimport _exit, write
 from conmon.core.record cimport (
-    LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
+    LIFE_FINISH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
 )
 
 

@@ -10,15 +10,10 @@ Texts = dict[str, "bytes | list[bytes] | None"]
 def main(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
     """Write the exit files, report, hand the exit command over; conmon's exit status."""
     diag.configure(fields["log_level"], bool(fields["use_syslog"]), _text(texts, "syslog_tag"))
-    code = fields["exit_code"]
-    fields["status"] = code & 0xFF
-    for step in (
-        lambda: write_exit_files(code, texts),
-        lambda: report(fields, code),
-        lambda: remove_attach(texts),
-    ):
+    fields["status"] = fields["exit_code"] & 0xFF
+    for step in (write_exit_files, report, remove_names):
         try:
-            step()
+            step(fields, texts)
         except diag.Fatal as fatal:
             diag.error(fatal.args[0])
             fields["status"] = 1
@@ -32,11 +27,12 @@ def _text(texts: Texts, name: str) -> bytes:
     return text if isinstance(text, bytes) else b""
 
 
-def write_exit_files(code: int, texts: Texts) -> None:
+def write_exit_files(fields: dict[str, int], texts: Texts) -> None:
     """<persist-dir>/exit first: CRI-O reads it when it sees <exit-dir>/<cid>. diag.Fatal.
 
     One that cannot be written does not keep the code from the other.
     """
+    code = fields["exit_code"]
     failures = [
         write_exit_file(code, _text(texts, "persist_dir"), b"exit", b"container exit file"),
         write_exit_file(code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file"),
@@ -56,20 +52,20 @@ def write_exit_file(code: int, directory: bytes, name: bytes, what: bytes) -> by
     return b""
 
 
-def report(fields: dict[str, int], code: int) -> None:
+def report(fields: dict[str, int], texts: Texts) -> None:
     """An exec session's exit code also goes to the parent. diag.Fatal."""
     if fields["exec_mode"]:
         text = b"command timed out" if fields["timed_out"] else None
         key = parent.result_key(fields["api_version"], True)
-        parent.send(fields["sync_fd"], parent.message(key, code, text))
+        parent.send(fields["sync_fd"], parent.message(key, fields["exit_code"], text))
 
 
-def remove_attach(texts: Texts) -> None:
-    """Nobody can attach any more: remove the socket and the symlink to its directory. diag.Fatal.
+def remove_names(fields: dict[str, int], texts: Texts) -> None:
+    """Remove the names in bundle and socket directory. diag.Fatal.
 
     Before the exit command runs: that may start the container anew, with the same names.
     """
-    for name in ("attach_path", "attach_link"):
+    for name in ("attach_path", "attach_link", "counters_path"):
         try:
             if _text(texts, name):
                 posix.unlink(_text(texts, name))

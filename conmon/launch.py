@@ -2,7 +2,7 @@
 
 import posix
 
-from conmon import _fastio, channels, cli, diag, logdrivers, parent, process, runtime, unsupported
+from conmon import _fastio, channels, cli, diag, logdrivers, parent, process, runtime
 from conmon.console import Console
 
 
@@ -92,12 +92,17 @@ class Launch:
         self.plan = plan = logdrivers.plan_paths(options)
         fields["log_fd"], fields["log_size"] = logdrivers.open_log(plan)
         logdrivers.check_options(options, plan)
-        unsupported.check(options, plan)
         fields["log_total"] = fields["log_size"]
-        fields["log_size_max"] = options.log_size_max
+        fields.update(logdrivers.hold_log(options, plan, fields["log_fd"]))
         fields["log_global_size_max"] = options.log_global_size_max
         fields["sync_log"] = not options.no_sync_log
         self.texts["log_path"] = plan.path
+        if plan.journald:
+            self.texts["journal_socket"] = logdrivers.JOURNAL_SOCKET
+            entry_fields = logdrivers.journal_fields(options)
+            self.texts["journal_fields"] = entry_fields
+            fields["journal_fields_size"] = len(entry_fields)
+            fields["journal_no_partial"] = options.no_container_partial_message
 
     def wait_for_start(self) -> None:
         """Wait until the caller has put us where we belong, its cgroup."""
@@ -217,6 +222,8 @@ class Launch:
         if held.stdout or held.stderr:
             fields["held_fd"] = _spool(held)
         self.texts["bundle"] = options.bundle
+        if options.bundle is not None:
+            self.texts["counters_path"] = options.bundle + b"/conmon-counters"
         self.texts["persist_dir"] = options.persist_dir
         self.texts["exit_dir"] = options.exit_dir
         self.describe_exit_command()

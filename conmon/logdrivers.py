@@ -12,19 +12,25 @@ _NONE = (b"none", b"null", b"off")
 _DRIVERS = (*_NONE, b"passthrough", b"journald", b"k8s-file")
 # The journal shows the first 12 bytes of the container id as CONTAINER_ID.
 _SHORT_ID = 12
+_APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC
+# file types in st_mode: inode(7)
+_TYPE, _REGULAR, _SYMLINK = 0o170000, 0o100000, 0o120000
+JOURNAL_SOCKET = b"/run/systemd/journal/socket"
 _LABEL_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 
 class LogPlan:
     """Where output is logged; several drivers may be on at once.
 
-    path: the k8s-file log or None; none: some --log-path asked for no logging.
+    path: the k8s-file log or None; none: some --log-path asked for no logging; allowlist: where
+    the log must be, anywhere if empty.
     """
 
-    __slots__ = ("journald", "none", "passthrough", "path")
+    __slots__ = ("allowlist", "journald", "none", "passthrough", "path")
 
     def __init__(self) -> None:
         self.path: bytes | None = None
+        self.allowlist: list[bytes] = []
         self.journald: bool = False
         self.passthrough: bool = False
         self.none: bool = False
@@ -35,6 +41,7 @@ def plan_paths(options: cli.Options) -> LogPlan:
     if not options.log_paths:
         raise diag.Fatal(b"Log driver not provided. Use --log-path")
     plan = LogPlan()
+    plan.allowlist = options.log_allowlist_dirs
     for spec in options.log_paths:
         driver, path = _split(spec)
         if driver == b"k8s-file":
@@ -104,16 +111,156 @@ def _check_journald(options: cli.Options) -> None:
             raise diag.Fatal(b"Container label" + fault % label)
 
 
+def journal_fields(options: cli.Options) -> bytes:
+    """What every journal entry ends with, as it is sent, after the newline that ends MESSAGE.
+
+    The format is systemd's native journal protocol: `NAME=value\\n`, or for a value with a
+    newline `NAME\\n`, its size as 64 bits in little endian, the value, `\\n`.
+    """
+    cid = options.cid or b""
+    short_id = cid[:_SHORT_ID]
+    fields = [(b"CONTAINER_ID_FULL", cid), (b"CONTAINER_ID", short_id)]
+    source = short_id
+    if options.name is not None:
+        source = options.name
+    if options.log_tag is not None:
+        source = options.log_tag
+        fields.append((b"CONTAINER_TAG", options.log_tag))
+    if options.name is not None:
+        fields.append((b"CONTAINER_NAME", options.name))
+    fields.append((b"SYSLOG_IDENTIFIER", source))
+    for label in options.log_labels:
+        name, _, value = label.partition(b"=")
+        fields.append((name, value))
+    return b"\n" + b"".join(_journal_field(name, value) for name, value in fields)
+
+
+def _journal_field(name: bytes, value: bytes) -> bytes:
+    if b"\n" in value:
+        return b"%b\n%b%b\n" % (name, len(value).to_bytes(8, "little"), value)
+    return b"%b=%b\n" % (name, value)
+
+
 def open_log(plan: LogPlan) -> tuple[int, int]:
     """Open the k8s-file for appending; its fd and size, or (-1, 0) where none is wanted.
 
-    A new file has mode 0640. Raises diag.Fatal.
+    A new file has mode 0640. Raises diag.Fatal, also for a log that the allowlist does not allow.
     """
     if plan.path is None:
         return -1, 0
-    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
     try:
-        fd = posix.open(plan.path, flags, 0o640)
+        if plan.allowlist:
+            fd = _open_allowed(plan.path, plan.allowlist)
+        else:
+            fd = posix.open(plan.path, _APPEND | posix.O_CREAT, 0o640)
         return fd, posix.fstat(fd).st_size
     except OSError as error:
         raise diag.Fatal(b"Failed to open log file " + diag.strerror(error)) from None
+
+
+def _open_allowed(path: bytes, allowlist: list[bytes]) -> int:
+    """Open, or make, a log below one of the directories. OSError, diag.Fatal.
+
+    What a path leads to is asked of the kernel once it is open, so no symlink can be exchanged
+    in between; and nothing is made, nor opened for writing, before it is known to be allowed.
+    """
+    parent, name = _open_parent(path)
+    try:
+        try:
+            found = posix.open(name, posix.O_PATH | posix.O_CLOEXEC, dir_fd=parent)
+        except FileNotFoundError:
+            _check_allowed(path, b"%b/%b" % (_real(parent), name), allowlist)
+            # O_NOFOLLOW: it may be a symlink that leads nowhere yet
+            flags = _APPEND | posix.O_CREAT | posix.O_NOFOLLOW
+            return posix.open(name, flags, 0o640, dir_fd=parent)
+        try:
+            _check_allowed(path, _real(found), allowlist)
+            return posix.open(b"/proc/self/fd/%d" % found, _APPEND)
+        finally:
+            posix.close(found)
+    finally:
+        posix.close(parent)
+
+
+def _check_allowed(path: bytes, real: bytes, allowlist: list[bytes]) -> None:
+    for directory in allowlist:
+        try:
+            fd = posix.open(directory, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        except OSError:
+            continue  # nothing is below a directory that is not there
+        allowed = _real(fd)
+        posix.close(fd)
+        if real.startswith(allowed.rstrip(b"/") + b"/"):
+            return
+    raise diag.Fatal(b"Log path %b is not below any --log-allowlist-dir" % path)
+
+
+def _real(fd: int) -> bytes:
+    """The path of what is open, without symlinks."""
+    return posix.readlink(b"/proc/self/fd/%d" % fd)
+
+
+def _open_parent(path: bytes) -> tuple[int, bytes]:
+    """The directory that the last name of a path is in, held open, and that name. OSError."""
+    directory, slash, name = path.rpartition(b"/")
+    flags = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+    return posix.open(directory + slash or b".", flags), name
+
+
+def hold_log(options: cli.Options, plan: LogPlan, fd: int) -> dict[str, int]:
+    """How the open log is kept: the record's fields for size, rotation and directory.
+
+    Its directory is held open where the log's name must not lead anywhere else later: for
+    rotation and under an allowlist. Warns, and leaves the log as it is, where that cannot be
+    rotated safely (C11.2). Repairs a rotation that was cut off. diag.Fatal.
+    """
+    fields = {"log_size_max": options.log_size_max, "log_dir_fd": -1, "log_max_files": 0}
+    if plan.path is None or not (options.log_rotate or plan.allowlist):
+        return fields
+    try:
+        directory, name = _open_parent(plan.path)
+        if options.log_rotate:
+            fault = _rotation_fault(plan.path, directory, name, fd)
+            if fault:
+                diag.warn(
+                    b"Log file %b is not rotated, its size is not limited: %b" % (plan.path, fault)
+                )
+                fields["log_size_max"] = 0
+            else:
+                fields["log_max_files"] = options.log_max_files
+                _remove_unfinished(name + b".new", directory)
+        if plan.allowlist:
+            posix.close(directory)
+            plan.path = _real(fd)
+            directory, name = _open_parent(plan.path)
+        if fields["log_max_files"] or plan.allowlist:
+            fields["log_dir_fd"] = directory
+        else:
+            posix.close(directory)
+    except OSError as error:
+        raise diag.Fatal(b"Failed to open the log's directory " + diag.strerror(error)) from None
+    return fields
+
+
+def _rotation_fault(path: bytes, directory: int, name: bytes, fd: int) -> bytes:
+    """Why the log must not be rotated; empty if it may be. OSError."""
+    if b".." in path.split(b"/"):
+        return b"its path contains .."
+    named, ours = posix.stat(name, dir_fd=directory, follow_symlinks=False), posix.fstat(fd)
+    if named.st_mode & _TYPE == _SYMLINK:
+        return b"it is a symbolic link"
+    if named.st_mode & _TYPE != _REGULAR:
+        return b"it is no regular file"
+    if (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
+        return b"it was replaced just now"
+    return b""
+
+
+def _remove_unfinished(name: bytes, directory: int) -> None:
+    """Remove the new log of a rotation that did not come to put it in its place: it is empty."""
+    try:
+        about = posix.stat(name, dir_fd=directory, follow_symlinks=False)
+        if about.st_mode & _TYPE == _REGULAR and about.st_size == 0:
+            posix.unlink(name, dir_fd=directory)
+    except OSError:
+        pass  # rotation will tell if it cannot do without

@@ -78,7 +78,7 @@ def message(key: bytes, value: int, text: bytes | None = None) -> bytes:
         return head + b"}\n"
     head += b', "message": "'
     room = _MESSAGE_LIMIT - len(head) - len(b'"}\n')
-    parts = []
+    parts: list[bytes] = []
     for code in text:
         part = _ESCAPES.get(code) or (
             b"\\u%04x" % code if code < 0x20 or code == 0x7F else bytes((code,))

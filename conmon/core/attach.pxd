@@ -80,6 +80,7 @@ cdef inline void client_close(Monitor* m, Client* client) noexcept nogil:
     client.next = m.retired
     m.retired = client
     m.client_count -= 1
+    m.record.counters.clients_now = m.client_count
     watch(m, &m.listener, EPOLLIN)  # it rests while fds are short
 
 
@@ -281,6 +282,7 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
     client.next = m.clients  # newest first
     m.clients = client
     m.client_count += 1
+    m.record.counters.clients_now = m.client_count
     m.record.counters.clients += 1
     if m.client_count >= CLIENT_LIMIT:
         say(m.record, LEVEL_WARNING, b"No more attach clients are taken until one goes")

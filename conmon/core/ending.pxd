@@ -5,6 +5,7 @@ The second is the linger life: waiting costs no interpreter.
 """
 
 from libc.errno cimport EINTR, errno
+from libc.stdint cimport uint32_t
 from libc.string cimport strerror, strlen
 
 from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
@@ -49,8 +50,14 @@ cdef inline void write_exit_files(Record* record) noexcept nogil:
     if record.exit_dir:
         write_exit_file(
             record, record_text(record, record.exit_dir), record_text(record, record.cid))
-    if record.attach_path:
-        unlink(record_text(record, record.attach_path))
+    remove_name(record, record.attach_path)
+    remove_name(record, record.attach_link)
+    remove_name(record, record.counters_path)
+
+
+cdef inline void remove_name(Record* record, uint32_t name) noexcept nogil:
+    if name:
+        unlink(record_text(record, name))
 
 
 cdef inline void restore_signals() noexcept nogil:

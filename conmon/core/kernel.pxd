@@ -83,7 +83,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* where, size_t length, int advice)
     int memfd_create(const char* name, unsigned int flags)
     void* MAP_FAILED
-    enum: PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MADV_DONTNEED
+    enum: PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS, MADV_DONTNEED
     enum: MFD_CLOEXEC, MFD_ALLOW_SEALING
 
 cdef extern from "<fcntl.h>" nogil:
@@ -94,6 +94,7 @@ cdef extern from "<fcntl.h>" nogil:
     enum: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
     enum: O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY
+    enum: AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 cdef extern from "<sys/stat.h>" nogil:
     struct stat_t "stat":
@@ -103,9 +104,11 @@ cdef extern from "<sys/stat.h>" nogil:
         uint64_t st_ino
     int fstat(int fd, stat_t* out)
     int stat(const char* path, stat_t* out)
+    int fstatat(int dir_fd, const char* path, stat_t* out, int flags)
     int fchmod(int fd, mode_t mode)
     int chmod(const char* path, mode_t mode)
     int S_ISREG(mode_t mode)
+    int S_ISDIR(mode_t mode)
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
@@ -174,7 +177,7 @@ cdef extern from "<sys/prctl.h>" nogil:
     enum: PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
 
 cdef extern from "<sys/syscall.h>" nogil:
-    enum: SYS_pidfd_open, SYS_close_range
+    enum: SYS_pidfd_open, SYS_close_range, SYS_renameat2
 
 cdef extern from "<unistd.h>" nogil:
     char** environ
@@ -187,6 +190,8 @@ cdef extern from "<unistd.h>" nogil:
     int fsync(int fd)
     int ftruncate(int fd, off_t length)
     int unlink(const char* path)
+    int symlink(const char* target, const char* path)
+    int unlinkat(int dir_fd, const char* path, int flags)
     int execve(const char* path, char** argv, char** environment)
     long sysconf(int name)
     enum: _SC_OPEN_MAX
@@ -201,4 +206,5 @@ cdef extern from "<stdlib.h>" nogil:
 
 cdef extern from "<stdio.h>" nogil:
     int rename(const char* old, const char* new)
+    int renameat(int old_dir_fd, const char* old, int new_dir_fd, const char* new)
     int snprintf(char* out, size_t size, const char* format, ...)

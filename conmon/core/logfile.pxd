@@ -5,19 +5,27 @@ record, what could not be logged is counted, and when the file takes writes agai
 record says how much is missing.
 """
 
-from libc.errno cimport EINTR, EIO, errno
-from libc.stdint cimport int64_t
-from libc.string cimport memchr, memcpy, memrchr, strerror, strlen
+from libc.errno cimport EEXIST, EINTR, EIO, ENAMETOOLONG, errno
+from libc.stdint cimport INT64_MAX, int64_t
+from libc.string cimport memchr, memrchr, strerror, strlen, strrchr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.crilog cimport header_set, put_record
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    O_APPEND, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY, S_ISREG, close, fstat,
-    ftruncate, open, rename, snprintf, stat, stat_t, write,
+    AT_FDCWD, S_ISREG, close, fstat, ftruncate, renameat, snprintf, stat_t, unlinkat, write,
 )
-from conmon.core.record cimport Record
+from conmon.core.record cimport Record, record_text
+from conmon.core.rotate cimport (
+    NAMED_OTHER, NAMED_OURS, create_anew, log_named, log_open_named, rotate_files,
+)
 from conmon.core.state cimport HEADER, LOG_BUFFER, RECORD_DATA, Log, Monitor
+
+cdef enum:
+    # bytes that the old log grows after a rotation that failed, until the next attempt: a tenth
+    # of the limit within these. An attempt costs what logging some kB does.
+    RETRY_MIN = 4 << 10
+    RETRY_MAX = 1 << 20
 
 
 cdef inline int64_t file_size(int fd) noexcept nogil:
@@ -118,64 +126,148 @@ cdef inline void log_finish(Monitor* m) noexcept nogil:
         log_write_marker(&m.log, m.record)
 
 
+cdef inline void log_limits(Log* log, Record* record) noexcept nogil:
+    """Where the log is and how long it may grow."""
+    cdef const char* path = record_text(record, record.log_path)
+    cdef const char* slash
+    log.dir = AT_FDCWD
+    log.name = path
+    if record.log_dir_fd >= 0 and path != NULL:
+        log.dir = record.log_dir_fd
+        slash = strrchr(path, c"/")
+        log.name = slash + 1 if slash != NULL else path
+    log.limit = record.log_size_max if record.log_size_max > 0 else INT64_MAX
+
+
 cdef inline void log_replace(Log* log, Record* record, int fd) noexcept nogil:
     """Go on in `fd`."""
     close(log.fd)
     log.fd = fd
     record.log_fd = fd
     record.log_size = file_size(fd)
+    log.limit = record.log_size_max if record.log_size_max > 0 else INT64_MAX
 
 
 cdef inline void log_begin_anew(Monitor* m) noexcept nogil:
     """Replace the full log by an empty one (C10).
 
-    Where no new file can be put in its place, the file itself is emptied: the limit holds.
+    Where no new file can be put in its place, the file itself is emptied: the limit holds. A
+    file that somebody has moved away is theirs, and keeps what it has.
     """
     cdef Log* log = &m.log
     cdef Record* record = m.record
     cdef char temporary[PATH_LIMIT]
-    cdef int fd = -1
-    if <size_t>snprintf(temporary, PATH_LIMIT, b"%s.tmp", log.path) < PATH_LIMIT:
-        fd = open(
-            temporary, O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o640)
-    if fd >= 0 and rename(temporary, log.path) == 0:
+    cdef int fd = -ENAMETOOLONG
+    cdef int failure
+    if file_size(log.fd) == 0:  # a device, or somebody has emptied it
+        record.log_size = 0
+        return
+    if <size_t>snprintf(temporary, PATH_LIMIT, b"%s.tmp", log.name) < PATH_LIMIT:
+        fd = create_anew(log, temporary)
+        if fd == -EEXIST and unlinkat(log.dir, temporary, 0) == 0:
+            fd = create_anew(log, temporary)
+    if fd >= 0 and renameat(log.dir, temporary, log.dir, log.name) < 0:
+        failure = -errno
+        close(fd)
+        unlinkat(log.dir, temporary, 0)
+        fd = failure
+    if fd >= 0:
         log_replace(log, record, fd)
+        log.rotation_failure = 0
     else:
-        say_errno(
-            record, LEVEL_WARNING, b"Failed to replace the log file, emptying it instead",
-            strerror(errno))
-        if fd >= 0:
-            close(fd)
-        ftruncate(log.fd, 0)
+        if log.rotation_failure != -fd:
+            say_errno(
+                record, LEVEL_WARNING, b"Failed to replace the log file, emptying it instead",
+                strerror(-fd))
+        log.rotation_failure = -fd
+        if log_named(log) == NAMED_OURS:
+            ftruncate(log.fd, 0)
         record.log_size = 0
     record.counters.truncations += 1
 
 
-cdef inline void log_reopen(Monitor* m) noexcept nogil:
-    """Open the log by its name again: somebody moved the file away (ctl "2 0 0").
+cdef inline void log_rotation_failed(Log* log, Record* record, int failure) noexcept nogil:
+    """Go on in the old file, and try again when it has grown some more; said once."""
+    cdef int64_t more = min(max(record.log_size_max // 10, <int64_t>RETRY_MIN), <int64_t>RETRY_MAX)
+    record.counters.rotation_failures += 1
+    if record.log_size_max > 0:
+        log.limit = max(record.log_size_max, record.log_size + more)
+    if log.rotation_failure != failure:
+        say_errno(
+            record, LEVEL_WARNING, b"Failed to rotate the log file, going on in the old one",
+            strerror(failure))
+    log.rotation_failure = failure
 
-    Nothing is lost when the file is still in its place: then it is moved away and back, since
-    CRI-O waits until it sees a file of that name appear (C11.5, D2).
+
+cdef inline void log_rotate(Monitor* m) noexcept nogil:
+    """Go on in a new log, and keep the old one as .1 (C11).
+
+    A file that somebody has put in the log's place is gone on in as it is, and one that somebody
+    has emptied (copytruncate) stays: there is nothing to keep.
     """
     cdef Log* log = &m.log
     cdef Record* record = m.record
-    cdef char temporary[PATH_LIMIT]
-    cdef stat_t ours, named
+    cdef int named = log_named(log)
+    cdef int fd
+    if named == NAMED_OURS and file_size(log.fd) == 0:
+        record.log_size = 0
+        return
+    if named == NAMED_OTHER:
+        fd = log_open_named(log)
+    else:
+        fd = rotate_files(log, record.log_max_files)
+    if fd < 0:
+        log_rotation_failed(log, record, -fd)
+        return
+    log_replace(log, record, fd)
+    if named == NAMED_OURS:
+        record.counters.rotations += 1
+    if log.rotation_failure:
+        say(record, LEVEL_WARNING, b"Rotating the log file works again")
+        log.rotation_failure = 0
+
+
+cdef inline size_t log_room(const Log* log, const Record* record) noexcept nogil:
+    """Bytes that the buffer may hold: until it is full, or the log with it."""
+    return max(<int64_t>0, min(log.limit - record.log_size, <int64_t>LOG_BUFFER))
+
+
+cdef inline void log_make_room(Monitor* m, int64_t size) noexcept nogil:
+    """Write what is buffered, and begin another log if that was one record too much for it."""
+    cdef Record* record = m.record
+    log_flush(m)
+    # not decided before the write: one that fails leaves less in the file, perhaps nothing, and
+    # moving that aside would push good old logs over the end
+    if record.log_size == 0 or record.log_size + size <= m.log.limit:
+        return
+    if record.log_max_files > 0:
+        log_rotate(m)
+    else:
+        log_begin_anew(m)
+
+
+cdef inline void log_reopen(Monitor* m) noexcept nogil:
+    """ctl "2 0 0": the log was moved away, so go on in a file of its name, made if need be.
+
+    Nothing is lost where it is still in its place: it stays there (C11.5), or is rotated. CRI-O
+    waits without end until it sees that a file of that name was made or changed (D2). Cutting
+    the file to the size that it has is such a change, and not one byte differs by it.
+    """
+    cdef Log* log = &m.log
+    cdef Record* record = m.record
     cdef int fd
     if log.fd < 0:
         return
     record.counters.reopens += 1
-    if (stat(log.path, &named) == 0 and fstat(log.fd, &ours) == 0
-            and named.st_dev == ours.st_dev and named.st_ino == ours.st_ino):
-        if (<size_t>snprintf(temporary, PATH_LIMIT, b"%s.tmp", log.path) < PATH_LIMIT
-                and rename(log.path, temporary) == 0):
-            rename(temporary, log.path)
-        return
-    fd = open(log.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
-    if fd < 0:
-        say_errno(record, LEVEL_WARNING, b"Failed to reopen the log file", strerror(errno))
-        return
-    log_replace(log, record, fd)
+    if record.log_max_files > 0:
+        log_rotate(m)
+    elif log_named(log) != NAMED_OURS:
+        fd = log_open_named(log)
+        if fd < 0:
+            say_errno(record, LEVEL_WARNING, b"Failed to reopen the log file", strerror(-fd))
+            return
+        log_replace(log, record, fd)
+    ftruncate(log.fd, file_size(log.fd))
 
 
 cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:
@@ -189,6 +281,7 @@ cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) 
     cdef const char* end = data + size
     cdef const char* newline
     cdef size_t line, total
+    cdef size_t room = log_room(log, record)
     cdef bint partial
     header_set(log, tag)
     while data < end:
@@ -204,13 +297,9 @@ cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) 
             record.counters.bytes_dropped += line
             data += line
             continue
-        if (record.log_size_max > 0
-                and record.log_size + <int64_t>(log.used + total) > record.log_size_max
-                and record.log_size + <int64_t>log.used > 0):
-            log_flush(m)
-            log_begin_anew(m)
-        elif log.used + total > LOG_BUFFER:
-            log_flush(m)
+        if log.used + total > room:
+            log_make_room(m, total)
+            room = log_room(log, record)
         log.used += put_record(log.buffer + log.used, log.header, data, line, partial)
         record.counters.records += 1
         data += line

@@ -58,6 +58,7 @@ cdef inline int dispatch(Monitor* m, int timeout_ms) noexcept nogil:
     cdef Source* source
     cdef int i
     cdef int n = epoll_wait(m.epoll, events, ROUND, timeout_ms)
+    m.record.counters.wake_ups += 1
     for i in range(n):
         source = <Source*>events[i].data.ptr
         if source.fd >= 0 and source.events != 0:

@@ -9,9 +9,11 @@ from conmon.core.attach cimport (
 )
 from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport on_lines
+from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
 from conmon.core.ending cimport linger, write_exit_files
+from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
     MAP_PRIVATE, PR_SET_NAME, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
@@ -19,12 +21,13 @@ from conmon.core.kernel cimport (
     epoll_create1, fsync, itimerspec, madvise, mmap, munmap, prctl, pread, signalfd, sigprocmask,
     sigset_t, timerfd_create, timerfd_settime, waitpid,
 )
-from conmon.core.logfile cimport log_finish
+from conmon.core.logfile cimport log_finish, log_limits
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
 from conmon.core.notify cimport notify_drain, on_notify, on_notify_timer
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
-    container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open, reap,
+    container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open,
+    reap,
 )
 from conmon.core.record cimport (
     LIFE_FINISH, Record, life_enter, record_forget_fds, record_text,
@@ -61,7 +64,7 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
         return -ENOMEM
     m.log.buffer = m.chunk + CHUNK
     m.log.fd = record.log_fd
-    m.log.path = record_text(record, record.log_path)
+    log_limits(&m.log, record)
     m.log.second = -1
     m.out.tag = 2
     m.err.tag = 3
@@ -76,6 +79,8 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     source_init(&m.pidfd, -1, on_pidfd)
     source_init(&m.notify.source, record.notify_fd, on_notify)
     source_init(&m.notify.timer, -1, on_notify_timer)
+    if journal_open(m) < 0:
+        return -ENOMEM
     monitor_signals(&set)
     source_init(&m.signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signals)
     return 0 if m.signals.fd >= 0 else -errno
@@ -83,6 +88,7 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
 
 cdef inline void monitor_close(Monitor* m) noexcept nogil:
     """Give back what monitor_open took, in a process that goes on."""
+    journal_close(m)
     munmap(m.chunk, CHUNK + LOG_BUFFER)
     close(m.signals.fd)
     close(m.epoll)
@@ -149,6 +155,7 @@ cdef inline void forward_held(Monitor* m) noexcept nogil:
 cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
     """After a burst the pages go back to the kernel; one page of each buffer may stay."""
     madvise(m.chunk, CHUNK + LOG_BUFFER, MADV_DONTNEED)
+    journal_give_back(m)
     m.touched = 0
 
 
@@ -174,6 +181,7 @@ cdef inline void monitor_finish(Monitor* m, char** argv) noexcept nogil:
     source_close(m, &m.out.source)
     source_close(m, &m.err.source)
     log_finish(m)
+    journal_finish(m)
     if record.sync_log and m.log.fd >= 0:
         fsync(m.log.fd)
     clients_deliver(m)
@@ -194,6 +202,7 @@ cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
     cdef int failure
     prctl(PR_SET_NAME, b"conmon")  # an exec of /proc/self/exe made it "exe"
     block_signals()
+    record = record_publish(record)
     failure = monitor_open(&m, record)
     if failure:
         say_errno(record, LEVEL_ERROR, b"Failed to set the monitor up", strerror(-failure))

@@ -100,7 +100,7 @@ cdef inline bint names_controller(const char* list, const char* name) noexcept n
     cdef size_t length = strlen(name)
     if length == 0:
         return list[0] == c"\0"
-    return (found != NULL and (found == list or found[-1] == c",")
+    return (found != NULL and (found == list or (found - 1)[0] == c",")
             and (found[length] == c"\0" or found[length] == c","))
 
 

@@ -30,7 +30,9 @@ cdef enum Life:
     LIFE_FINISH = 2
     LIFE_LINGER = 3
 
+# Published to readers by name: counters.pxd.
 ctypedef struct Counters:
+    uint64_t wake_ups       # rounds of the event loop
     uint64_t bytes_in       # read from the container's stdout and stderr
     uint64_t records        # records written to the log
     uint64_t bytes_logged   # bytes written to the log, headers included
@@ -40,19 +42,30 @@ ctypedef struct Counters:
     uint64_t reopens        # the log was reopened on request
     uint64_t stalls         # a stream was paused for a slow attach client
     uint64_t clients        # attach clients accepted
+    uint64_t clients_now    # attach clients connected
     uint64_t clients_dropped
     uint64_t unreported     # messages of conmon's own that reached nobody
+    uint64_t entries        # entries that the journal took
+    uint64_t entries_dropped
+    uint64_t entry_bytes_dropped  # container bytes that the journal did not take
+    uint64_t journal_stalls  # the streams were paused for the journal
+    uint64_t rotations      # the log was moved to .1 and begun anew
+    uint64_t rotation_failures  # attempts that failed at some step
 
 ctypedef struct Record:
     uint64_t magic
     uint32_t version
     uint32_t size           # bytes, blob included
+    uint32_t counters_offset
+    uint32_t counter_count
+    uint32_t counter_names  # text: names in the counters' order, separated by spaces
 
     # fds by role; -1 is "none"
     int32_t stdout_fd
     int32_t stderr_fd
     int32_t stdin_fd
     int32_t log_fd
+    int32_t log_dir_fd      # O_PATH: the log's directory, where names must not change under us
     int32_t attach_fd       # listening socket
     int32_t ctl_fd
     int32_t winsz_fd
@@ -77,6 +90,9 @@ ctypedef struct Record:
     int64_t log_size        # bytes in the log file now
     int64_t log_total       # bytes that count towards the global limit
     int32_t sync_log        # fsync before the exit files
+    int32_t log_max_files   # old logs that rotation keeps; 0: no rotation, the log is emptied
+    uint32_t journal_fields_size
+    int32_t journal_no_partial  # entries are not marked as partial
 
     # attach
     int32_t drop_slow_clients
@@ -102,8 +118,11 @@ ctypedef struct Record:
     uint32_t attach_path
     uint32_t attach_link    # the symlink to the bundle, if we made one
     uint32_t bundle
+    uint32_t counters_path  # the symlink to the published record
     uint32_t notify_host    # the host's notify socket
     uint32_t syslog_tag
+    uint32_t journal_socket  # no journald log without it
+    uint32_t journal_fields  # of every entry, as they are sent; may hold NULs
     uint32_t exit_argv      # strings one after the other, ended by an empty one
 
     Counters counters
@@ -215,6 +234,7 @@ cdef inline void keep_fds_over_exec(const Record* record, bint keep) noexcept no
     keep_over_exec(record.stderr_fd, keep)
     keep_over_exec(record.stdin_fd, keep)
     keep_over_exec(record.log_fd, keep)
+    keep_over_exec(record.log_dir_fd, keep)
     keep_over_exec(record.attach_fd, keep)
     keep_over_exec(record.ctl_fd, keep)
     keep_over_exec(record.winsz_fd, keep)
@@ -227,7 +247,7 @@ cdef inline void record_forget_fds(Record* record) noexcept nogil:
     """Set every fd but the sync pipe to "none"."""
     record.stdout_fd = record.stderr_fd = record.stdin_fd = record.log_fd = -1
     record.attach_fd = record.ctl_fd = record.winsz_fd = record.held_fd = -1
-    record.notify_fd = -1
+    record.notify_fd = record.log_dir_fd = -1
 
 
 cdef inline int life_enter(int life, const Record* record, char** argv) noexcept nogil:

@@ -37,7 +37,10 @@ cdef struct Stream:
 
 cdef struct Log:
     int fd                    # -1: no k8s-file
-    const char* path
+    int dir                   # where `name` is looked up: AT_FDCWD, or a directory held open
+    const char* name          # the log's path, or its name in `dir`
+    int64_t limit             # bytes after which the log is full
+    int rotation_failure      # errno while no new log can be made, else 0
     char* buffer              # LOG_BUFFER bytes
     size_t used
     time_t second             # of the clock reading in `header`
@@ -80,6 +83,35 @@ cdef struct Notify:
     char* kept                # what the host's socket did not take
     size_t size
 
+cdef struct JournalLine:
+    char* kept                # the beginning of a line that is not finished
+    size_t size
+    bint inside               # a piece of this line was sent already
+    char prefix               # the line's own priority, c"0" to c"7"; 0: none
+
+cdef struct Journal:
+    Source source             # connected datagram socket; fd -1 while not connected
+    Source timer              # runs while nobody is at the journal's socket
+    const char* path          # of the journal's socket; NULL: no journald log
+    const char* fields        # the constant fields of every entry, framed
+    size_t fields_size
+    char* area                # memory for unfinished lines and for one batch of entries
+    JournalLine lines[2]      # stdout, stderr
+    int state                 # journal.pxd
+    bint stalled              # entries wait: streams are not read
+    bint reached              # the journal took an entry once
+    bint hopeless             # ... but not since it was given up
+    int failure               # errno of the last refusal
+    int64_t since             # ms; when it was first or last tried in this state
+    uint64_t lost             # bytes of container output dropped since the last marker
+    uint64_t lost_entries
+    int window                # entries of the queue that are offered at once
+    int pause                 # us until it is tried again while its queue is full
+    char* queue               # entries that wait
+    size_t capacity
+    size_t head
+    size_t tail
+
 cdef struct Monitor:
     Record* record
     int epoll
@@ -102,3 +134,4 @@ cdef struct Monitor:
     Source pidfd
     Oom oom
     Notify notify
+    Journal journal

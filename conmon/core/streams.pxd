@@ -4,6 +4,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from conmon.core.attach cimport clients_send
+from conmon.core.journal cimport journal_chunk
 from conmon.core.kernel cimport EPOLLET, EPOLLIN, F_GETPIPE_SZ, fcntl, read
 from conmon.core.logfile cimport log_chunk
 from conmon.core.loop cimport source_close, watch
@@ -16,6 +17,8 @@ cdef inline void forward(Monitor* m, char tag, const char* data, size_t size) no
     m.touched = max(m.touched, size)
     if m.log.fd >= 0:
         log_chunk(m, tag, data, size)
+    if m.journal.path != NULL:
+        journal_chunk(m, tag, data, size)
     if m.clients != NULL:
         clients_send(m, tag, data, size)
 
