@@ -36,7 +36,7 @@ class Console:
         return [fd for fd in (self._listener, self._connection) if fd >= 0]
 
     def handle(self, fd: int) -> None:
-        """Something came on one of `fds`. diag.Fatal."""
+        """Something came on one of `fds`."""
         try:
             if fd == self._listener:
                 self._connection = _fastio.accept(fd)
@@ -48,7 +48,9 @@ class Console:
         except BlockingIOError:
             pass
         except OSError as error:
-            raise diag.Fatal(b"Failed to receive the terminal: " + diag.strerror(error)) from None
+            # no end yet: a runtime that has failed says why itself, when it ends
+            diag.warn(b"Failed to receive the terminal: " + diag.strerror(error))
+            self.close()
 
     def finish(self) -> None:
         """The runtime has ended: take what it has sent by now, and leave no socket behind."""

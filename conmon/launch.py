@@ -158,15 +158,23 @@ class Launch:
         if self.start_fd >= 0:
             posix.close(self.start_fd)
         stdio.close_runtime_ends()
-        code, held = runtime.wait(pid, stdio, self.signal_fd, console, lossless=options.exec_mode)
+        session = options.exec_mode
+        code, held = runtime.wait(
+            pid, stdio, self.signal_fd, console,
+            session_pidfile=options.container_pidfile if session else None,
+            timeout=options.timeout if session else 0,
+        )  # fmt: skip
         # whether a session's command was started is told by the pid file, not by the code
         if code != 0 and not options.exec_mode:
             text = runtime.error_text(stdio, held)
             diag.warn(b"runtime stderr: " + (text or b""))
             self.report(-1, text)
             raise diag.Fatal(b"Failed to create container: exit status %d" % code)
+        if console is not None and not session:
+            self.take_terminal(console)
         self.find_container(held)
-        if console is not None:
+        if console is not None and session:
+            # after the pid file: that tells first that there is no session at all
             self.take_terminal(console)
         return held
 
@@ -180,7 +188,10 @@ class Launch:
             reason = b"%b: %b" % (path, diag.strerror(error))
         except ValueError as error:
             reason = b"no pid in %b: '%b'" % (path, error.args[0])
-        text = runtime.error_text(self.stdio, held)
+        if held.timed_out:
+            text: bytes | None = b"command timed out"
+        else:
+            text = runtime.error_text(self.stdio, held)
         self.report(-1, text or b"Failed to read pidfile: " + reason)
         raise diag.Fatal(b"Failed to read pidfile: " + reason)
 

@@ -7,10 +7,12 @@ from conmon.console import Console
 
 # a runtime may write this much to each of stdout and stderr before it is done
 _HELD_LIMIT = 1 << 20
+# and an exec session's, which may be the session itself, this much
+_SESSION_LIMIT = 64 << 20
 _READ_SIZE = 1 << 16
 # C conmon reads this much of a failed runtime's stderr; a message to the parent holds less
 _ERROR_SIZE = 8191
-_SIGCHLD, _SIGHUP, _SIGUSR1 = 17, 1, 10
+_SIGCHLD, _SIGHUP, _SIGKILL, _SIGUSR1 = 17, 1, 9, 10
 
 
 def command(options: cli.Options, console_socket: bytes | None = None) -> list[bytes]:
@@ -43,17 +45,20 @@ def command(options: cli.Options, console_socket: bytes | None = None) -> list[b
 class Held:
     """What came through stdout and stderr while the runtime ran.
 
-    Beyond the limit, a create's chatter is counted only; an exec session's streams, which may
-    carry the session's own output already, are left to wait (`lossless`).
+    Beyond the limit a runtime's chatter is counted only. An exec session's own output comes
+    through the same streams: once the pid file says that the session is there, they are left
+    to wait, and nothing is dropped.
     """
 
-    __slots__ = ("dropped", "lossless", "stderr", "stdout")
+    __slots__ = ("dropped", "limit", "session_pidfile", "stderr", "stdout", "timed_out")
 
-    def __init__(self, lossless: bool) -> None:
-        self.lossless = lossless
+    def __init__(self, session_pidfile: bytes | None) -> None:
+        self.session_pidfile = session_pidfile
+        self.limit = _HELD_LIMIT if session_pidfile is None else _SESSION_LIMIT
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.dropped = 0
+        self.timed_out = False
 
     def read(self, fd: int, target: bytearray) -> bool:
         """Read once from a stream; False if there is no point in waiting for more."""
@@ -61,11 +66,18 @@ class Held:
             data = posix.read(fd, _READ_SIZE)
         except BlockingIOError:
             return True
-        if self.lossless or len(target) < _HELD_LIMIT:
+        if len(target) < self.limit:
             target += data
         else:
             self.dropped += len(data)
-        return bool(data) and not (self.lossless and len(target) >= _HELD_LIMIT)
+        return bool(data) and not (len(target) >= _HELD_LIMIT and self.session_started())
+
+    def session_started(self) -> bool:
+        """Whether this is an exec session whose process is there already."""
+        try:
+            return self.session_pidfile is not None and read_pid(self.session_pidfile) > 0
+        except (OSError, ValueError):
+            return False
 
 
 def wait(
@@ -73,20 +85,30 @@ def wait(
     stdio: channels.Stdio,
     signal_fd: int,
     console: Console | None,
-    lossless: bool,
+    session_pidfile: bytes | None,
+    timeout: int = 0,
 ) -> tuple[int, Held]:
     """Wait for the runtime; its exit code (128 + n for a signal) and what was written meanwhile.
 
     stdout and stderr are read all the time: a runtime with more to say than a pipe holds must
     not stand still (C20.6). Signals that would end us are the runtime's while there is no
-    container.
+    container. `session_pidfile`: of an exec session, else None. After `timeout` seconds, if that
+    is more than 0, the runtime is killed: `timed_out`.
     """
-    held = Held(lossless)
+    held = Held(session_pidfile)
+    end = posix.times().elapsed + timeout
     streams = {stdio.stdout: held.stdout, stdio.stderr: held.stderr}
     streams.pop(-1, None)
     while True:
         console_fds = console.fds() if console is not None else []
-        for fd in _fastio.wait_readable([signal_fd, *console_fds, *streams], -1):
+        left = -1
+        if timeout > 0 and not held.timed_out:
+            left = max(0, int((end - posix.times().elapsed) * 1000))
+        ready = _fastio.wait_readable([signal_fd, *console_fds, *streams], left)
+        if left == 0 and not ready:
+            held.timed_out = True
+            posix.kill(pid, _SIGKILL)
+        for fd in ready:
             if console is not None and fd in console_fds:
                 console.handle(fd)
             elif fd == signal_fd:

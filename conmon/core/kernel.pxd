@@ -177,7 +177,7 @@ cdef extern from "<sys/prctl.h>" nogil:
     enum: PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
 
 cdef extern from "<sys/syscall.h>" nogil:
-    enum: SYS_pidfd_open, SYS_close_range, SYS_renameat2
+    enum: SYS_pidfd_open, SYS_pidfd_send_signal, SYS_close_range, SYS_renameat2
 
 cdef extern from "<unistd.h>" nogil:
     char** environ
@@ -190,6 +190,7 @@ cdef extern from "<unistd.h>" nogil:
     int fsync(int fd)
     int ftruncate(int fd, off_t length)
     int unlink(const char* path)
+    ssize_t readlink(const char* path, char* out, size_t size)
     int symlink(const char* target, const char* path)
     int unlinkat(int dir_fd, const char* path, int flags)
     int execve(const char* path, char** argv, char** environment)

@@ -26,13 +26,13 @@ from conmon.core.loop cimport dispatch, source_close, source_init, watch
 from conmon.core.notify cimport notify_drain, on_notify, on_notify_timer
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
-    container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, pidfd_open,
-    reap,
+    container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
 )
 from conmon.core.record cimport (
     LIFE_FINISH, Record, life_enter, record_forget_fds, record_text,
 )
 from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
+from conmon.core.stranger cimport pidfd_open
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
 
 cdef enum:

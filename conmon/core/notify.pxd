@@ -9,22 +9,24 @@ READY=1 that is lost would have the service killed.
 from libc.errno cimport errno
 
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcpy, memset, strerror, strlen, strncmp
+from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen, strncmp
 
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.kernel cimport (
-    AF_UNIX, CLOCK_MONOTONIC, EPOLLIN, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM,
-    TFD_CLOEXEC, TFD_NONBLOCK, close, itimerspec, read, recv, sendto, sockaddr, sockaddr_un,
-    socket, socklen_t, timerfd_create, timerfd_settime,
+    AF_UNIX, CLOCK_MONOTONIC, EPOLLIN, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT,
+    MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_DGRAM, TFD_CLOEXEC, TFD_NONBLOCK,
+    close, itimerspec, mmap, munmap, read, recv, sendto, sockaddr, sockaddr_un, socket,
+    socklen_t, timerfd_create, timerfd_settime,
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.record cimport record_text
 from conmon.core.state cimport Monitor, Source
 
 cdef enum:
-    NOTIFY_LIMIT = 32768  # bytes of one datagram, and of what is kept
-    NOTIFY_RETRY = 1      # seconds
+    NOTIFY_LIMIT = 32768  # bytes of one datagram
+    NOTIFY_KEPT = 65536   # bytes of what is kept
+    NOTIFY_DELAY_FIRST = 10   # ms until what is kept is tried again, doubled each time that
+    NOTIFY_DELAY_LAST = 1000  # nothing of it goes
 
 
 cdef inline bint notify_line_wanted(const char* line, size_t size) noexcept nogil:
@@ -88,40 +90,91 @@ cdef inline bint notify_send(Monitor* m, const char* message, size_t size) noexc
     return sent >= 0
 
 
-cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexcept nogil:
-    """Keep a message for later, behind those that wait already; the newest has to fit."""
+cdef inline bint notify_matters(const char* message, size_t size) noexcept nogil:
+    """Whether a message says how far the service is, which nothing later makes up for."""
+    cdef const char* end = message + size
+    while message != NULL and message < end:
+        if (strncmp(message, b"READY=", 6) == 0 or strncmp(message, b"RELOADING=", 10) == 0
+                or strncmp(message, b"STOPPING=", 9) == 0):
+            return True
+        message = <const char*>memchr(message, c"\n", end - message)
+        if message != NULL:
+            message += 1
+    return False
+
+
+cdef inline size_t notify_frame(Monitor* m, size_t at) noexcept nogil:
+    """Bytes of the kept message at `at`, without its size."""
+    cdef unsigned char* frame = <unsigned char*>m.notify.kept + at
+    return frame[0] | (<size_t>frame[1] << 8)
+
+
+cdef inline void notify_forget(Monitor* m, size_t at) noexcept nogil:
+    """Drop the kept message at `at`."""
+    cdef size_t next = at + 2 + notify_frame(m, at)
+    memmove(m.notify.kept + at, m.notify.kept + next, m.notify.size - next)
+    m.notify.size -= next - at
+
+
+cdef inline void notify_make_room(Monitor* m, size_t size) noexcept nogil:
+    """Drop the oldest messages until one of `size` bytes fits, those that matter last."""
+    cdef size_t at = 0
+    while m.notify.size + 2 + size > NOTIFY_KEPT:
+        if at >= m.notify.size:
+            notify_forget(m, 0)  # only such as matter are left
+        elif notify_matters(m.notify.kept + at + 2, notify_frame(m, at)):
+            at += 2 + notify_frame(m, at)
+        else:
+            notify_forget(m, at)
+
+
+cdef inline void notify_try_again(Monitor* m, long delay) noexcept nogil:
+    """Try again after `delay` ms, or the longest that there is."""
     cdef itimerspec when
+    m.notify.delay = min(delay, <long>NOTIFY_DELAY_LAST)
+    memset(&when, 0, sizeof(when))
+    when.it_value.tv_sec = m.notify.delay // 1000
+    when.it_value.tv_nsec = m.notify.delay % 1000 * 1000000
+    if m.notify.timer.fd < 0:
+        m.notify.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+    timerfd_settime(m.notify.timer.fd, 0, &when, NULL)
+    watch(m, &m.notify.timer, EPOLLIN)
+
+
+cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexcept nogil:
+    """Keep a message for later, behind those that wait already, as a message of its own.
+
+    systemd handles the lines of one datagram in an order of its own, and none of one that has
+    more than 4096 bytes: joined, messages would change their meaning.
+    """
     if m.notify.kept == NULL:
         say_errno(
             m.record, LEVEL_WARNING, b"Failed to pass a notification on, trying again",
             strerror(errno))
-        m.notify.kept = <char*>malloc(NOTIFY_LIMIT)
-        if m.notify.kept == NULL:
+        m.notify.kept = <char*>mmap(
+            NULL, NOTIFY_KEPT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if <void*>m.notify.kept == MAP_FAILED:
+            m.notify.kept = NULL
             return
         m.notify.size = 0
-    if m.notify.size + 1 + size > NOTIFY_LIMIT:
-        m.notify.size = 0
-    if m.notify.size:
-        m.notify.kept[m.notify.size] = c"\n"
-        m.notify.size += 1
-    memcpy(m.notify.kept + m.notify.size, message, size)
-    m.notify.size += size
+    notify_make_room(m, size)
+    m.notify.kept[m.notify.size] = <char>(size & 0xff)
+    m.notify.kept[m.notify.size + 1] = <char>(size >> 8)
+    memcpy(m.notify.kept + m.notify.size + 2, message, size)
+    m.notify.size += 2 + size
     if m.notify.timer.fd < 0:
-        memset(&when, 0, sizeof(when))
-        when.it_value.tv_sec = NOTIFY_RETRY
-        when.it_interval.tv_sec = NOTIFY_RETRY
-        m.notify.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-        timerfd_settime(m.notify.timer.fd, 0, &when, NULL)
-        watch(m, &m.notify.timer, EPOLLIN)
+        notify_try_again(m, NOTIFY_DELAY_FIRST)
 
 
 cdef inline bint notify_flush(Monitor* m) noexcept nogil:
     """Send what was kept; True once nothing is."""
     if m.notify.kept == NULL:
         return True
-    if not notify_send(m, m.notify.kept, m.notify.size):
-        return False
-    free(m.notify.kept)
+    while m.notify.size:
+        if not notify_send(m, m.notify.kept + 2, notify_frame(m, 0)):
+            return False
+        notify_forget(m, 0)
+    munmap(m.notify.kept, NOTIFY_KEPT)
     m.notify.kept = NULL
     source_close(m, &m.notify.timer)
     return True
@@ -147,11 +200,15 @@ cdef inline void on_notify(Monitor* m, Source* source, uint32_t events) noexcept
 
 cdef inline void on_notify_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
     cdef char expirations[8]
+    cdef size_t before = m.notify.size
     read(source.fd, expirations, sizeof(expirations))
-    notify_flush(m)
+    if not notify_flush(m):
+        notify_try_again(
+            m, NOTIFY_DELAY_FIRST if m.notify.size < before else 2 * m.notify.delay)
 
 
 cdef inline void notify_drain(Monitor* m) noexcept nogil:
-    """The container's last words."""
+    """The container's last words, and a last try with what is kept."""
     while m.notify.source.fd >= 0 and notify_take(m):
         pass
+    notify_flush(m)

@@ -4,6 +4,9 @@ The kernel counts it: `oom_kill` in the cgroup's memory.events (v2) or memory.oo
 since Linux 4.13). The count when the watch begins is the base, so that what an earlier container
 of the same cgroup suffered is not reported again; only a rise is. inotify (v2) or an eventfd (v1)
 tells when to look, and the end of the container is looked at once more.
+
+A v1 eventfd speaks when memory has run out, before the kernel chooses and kills and counts, and
+it does not speak again: so the count is looked at again a few times after it.
 """
 
 from libc.errno cimport ENODEV, errno
@@ -14,9 +17,9 @@ from libc.string cimport memset, strchr, strerror, strlen, strncmp, strstr
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK, O_CLOEXEC, O_CREAT,
-    O_RDONLY, O_WRONLY, close, eventfd, inotify_add_watch, inotify_init1, open, pread, read,
-    snprintf, statfs, statfs_t, write,
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK, O_CLOEXEC, O_CREAT,
+    O_RDONLY, O_WRONLY, TFD_CLOEXEC, TFD_NONBLOCK, close, eventfd, inotify_add_watch, inotify_init1, itimerspec, open, pread,
+    read, snprintf, statfs, statfs_t, timerfd_create, timerfd_settime, write,
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.record cimport Record, record_text
@@ -25,6 +28,8 @@ from conmon.core.state cimport CHUNK, Monitor, Source
 cdef enum:
     CGROUP2_SUPER_MAGIC = 0x63677270  # <linux/magic.h>
     CGROUP_TEXT = 16384               # bytes of /proc/PID/cgroup and of the counter files
+    OOM_DELAY_FIRST = 1               # ms after a v1 notification, doubled each time
+    OOM_DELAY_LAST = 4096
 
 
 cdef inline char* scratch(Monitor* m, size_t offset) noexcept nogil:
@@ -74,24 +79,55 @@ cdef inline void touch(Record* record, const char* directory, const char* name) 
         say_errno(record, LEVEL_WARNING, b"Failed to write the oom file", strerror(errno))
 
 
-cdef inline void oom_check(Monitor* m) noexcept nogil:
-    """Report once more kills than were seen."""
+cdef inline bint oom_check(Monitor* m) noexcept nogil:
+    """Report once more kills than were seen; whether there were any."""
     cdef int64_t count
     if m.oom.counter_fd < 0:
-        return
+        return False
     count = oom_count(m)
     if count <= m.oom.seen:
-        return
+        return False
     m.oom.seen = count
     say(m.record, LEVEL_INFO, b"OOM event received")
     touch(m.record, record_text(m.record, m.record.persist_dir), b"oom")
     touch(m.record, record_text(m.record, m.record.bundle), b"oom")
+    return True
+
+
+cdef inline void oom_look_again(Monitor* m, long delay) noexcept nogil:
+    """Look again after `delay` ms, or not any more."""
+    cdef itimerspec when
+    source_close(m, &m.oom.timer)
+    m.oom.delay = delay
+    if delay > OOM_DELAY_LAST:
+        return
+    memset(&when, 0, sizeof(when))
+    when.it_value.tv_sec = delay // 1000
+    when.it_value.tv_nsec = delay % 1000 * 1000000
+    m.oom.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+    timerfd_settime(m.oom.timer.fd, 0, &when, NULL)
+    watch(m, &m.oom.timer, EPOLLIN)
+
+
+cdef inline void on_oom_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    if oom_check(m):
+        source_close(m, source)
+    else:
+        oom_look_again(m, 2 * m.oom.delay)
 
 
 cdef inline void on_oom(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """memory.events has changed: it has the count already (v2)."""
     cdef char ignored[1024]
     if read(source.fd, ignored, sizeof(ignored)) > 0:
         oom_check(m)
+
+
+cdef inline void on_oom_announced(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """Memory has run out, or the cgroup has gone (v1)."""
+    cdef char ignored[8]
+    if read(source.fd, ignored, sizeof(ignored)) > 0 and not oom_check(m):
+        oom_look_again(m, OOM_DELAY_FIRST)
 
 
 cdef inline bint names_controller(const char* list, const char* name) noexcept nogil:
@@ -157,7 +193,7 @@ cdef inline void oom_open_v1(Monitor* m, const char* group) noexcept nogil:
     snprintf(path, PATH_LIMIT, b"/sys/fs/cgroup/memory%s/cgroup.event_control", group)
     control = open(path, O_WRONLY | O_CLOEXEC)
     fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-    source_init(&m.oom.source, fd, on_oom)
+    source_init(&m.oom.source, fd, on_oom_announced)
     snprintf(text, sizeof(text), b"%d %d", fd, m.oom.counter_fd)
     if m.oom.counter_fd < 0 or control < 0 or write(control, text, strlen(text)) < 0:
         say_errno(m.record, LEVEL_DEBUG, b"Failed to watch memory.oom_control", strerror(errno))
@@ -174,6 +210,7 @@ cdef inline void oom_open(Monitor* m) noexcept nogil:
                     and about.f_type == CGROUP2_SUPER_MAGIC)
     m.oom.counter_fd = -1
     source_init(&m.oom.source, -1, on_oom)
+    source_init(&m.oom.timer, -1, on_oom_timer)
     if m.record.persist_dir == 0 and m.record.bundle == 0:
         return
     if v2:

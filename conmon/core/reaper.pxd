@@ -10,11 +10,12 @@ from libc.stdint cimport uint32_t
 from conmon.core.diag cimport LEVEL_WARNING, say
 from conmon.core.kernel cimport (
     SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM,
-    SIGUSR1, SIGXFSZ, WEXITSTATUS, WIFEXITED, WIFSIGNALED, WNOHANG, WTERMSIG, SYS_pidfd_open,
+    SIGUSR1, SIGXFSZ, WEXITSTATUS, WIFEXITED, WIFSIGNALED, WNOHANG, WTERMSIG,
     SFD_CLOEXEC, SFD_NONBLOCK, c_signal, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
-    signalfd, signalfd_siginfo, sigprocmask, sigset_t, syscall, waitpid,
+    signalfd, signalfd_siginfo, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.state cimport Monitor, Source
+from conmon.core.stranger cimport stranger_status
 
 
 cdef inline void monitor_signals(sigset_t* set) noexcept nogil:
@@ -73,10 +74,9 @@ cdef inline void on_timeout(Monitor* m, Source* source, uint32_t events) noexcep
 
 
 cdef inline void on_pidfd(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    """The container is not our child and has died: only that is known, not how."""
-    say(m.record, LEVEL_WARNING, b"The container was not our child: its exit code is not known")
-    container_ended(m, -1)
-
-
-cdef inline int pidfd_open(pid_t pid) noexcept nogil:
-    return syscall(SYS_pidfd_open, pid, 0)
+    """The container is not our child, and has died."""
+    cdef int status = stranger_status(source.fd, m.record.container_pid)
+    if status < 0:
+        say(m.record, LEVEL_WARNING,
+            b"The container was not our child: its exit code is not known")
+    container_ended(m, exit_code_of(status) if status >= 0 else -1)

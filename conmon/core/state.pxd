@@ -74,14 +74,17 @@ cdef struct Stdin:
 
 cdef struct Oom:
     Source source             # inotify or eventfd
+    Source timer              # runs between a v1 notification and the count that it announces
+    long delay                # ms until it fires
     int counter_fd            # memory.events or memory.oom_control; -1: none
     int64_t seen              # kills that were reported, or were there at the start
 
 cdef struct Notify:
     Source source
     Source timer              # runs while something is kept
-    char* kept                # what the host's socket did not take
-    size_t size
+    char* kept                # what the host's socket did not take: each message behind two
+    size_t size               # bytes of its size
+    long delay                # ms until the timer fires
 
 cdef struct JournalLine:
     char* kept                # the beginning of a line that is not finished
