@@ -22,7 +22,8 @@ from conmon.core.kernel cimport (
     AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER,
     SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
     SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal,
-    chmod, close, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl, read, signalfd,
+    chmod, close, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl,
+    read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
 from conmon.core.logfile cimport log_finish

@@ -8,9 +8,9 @@ start-up of a whole one.
 
 from libc.string cimport strcmp, strlen
 
-from conmon.core.kernel cimport _exit, write
+from conmon.core.kernel cimport PR_SET_NAME, _exit, prctl, write
 from conmon.core.record cimport (
-    LIFE_FINISH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
+    LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
 )
 
 
@@ -143,6 +143,8 @@ cdef public int main(int argc, char** argv) noexcept nogil:
     if argc == 2 and strcmp(argv[1], b"--version") == 0:
         return say_version()
     life = life_take(&record)
+    if life != LIFE_LAUNCH:
+        prctl(PR_SET_NAME, b"conmon")
     if life == LIFE_MONITOR:
         return conmon_monitor(record, argv)
     if life == LIFE_LINGER:

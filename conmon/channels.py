@@ -93,9 +93,7 @@ def open_attach(directory: bytes) -> int:
         try:
             place.remove(b"attach")
         except OSError as error:
-            raise diag.Fatal(
-                b"Failed to remove existing socket: " + diag.strerror(error)
-            ) from None
+            raise diag.Fatal(b"Failed to remove existing socket: " + diag.strerror(error)) from None
         try:
             return _fastio.listen_seqpacket(place.short(b"attach"), _BACKLOG)
         except OSError as error:
@@ -103,7 +101,7 @@ def open_attach(directory: bytes) -> int:
 
 
 def open_notify(bundle: bytes) -> int:
-    """The socket notify/notify.sock in the bundle, for anybody in the container (C14). diag.Fatal."""
+    """The socket notify/notify.sock in the bundle, for anybody inside (C14). diag.Fatal."""
     try:
         with _Directory(bundle + b"/notify") as place:
             place.remove(b"notify.sock")

@@ -16,6 +16,8 @@ _APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC
 # file types in st_mode: inode(7)
 _TYPE, _REGULAR, _SYMLINK = 0o170000, 0o100000, 0o120000
 JOURNAL_SOCKET = b"/run/systemd/journal/socket"
+# journald drops an entry with more than 1024 fields, whole and without a word (measured).
+_MOST_LABELS = 1000
 _LABEL_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 
@@ -109,6 +111,8 @@ def _check_journald(options: cli.Options) -> None:
             fault = b" names must contain only uppercase letters, numbers and underscore (in '%b')"
         if fault:
             raise diag.Fatal(b"Container label" + fault % label)
+    if len(options.log_labels) > _MOST_LABELS:
+        diag.warn(b"The journal takes %d labels only, the others are left out" % _MOST_LABELS)
 
 
 def journal_fields(options: cli.Options) -> bytes:
@@ -129,7 +133,7 @@ def journal_fields(options: cli.Options) -> bytes:
     if options.name is not None:
         fields.append((b"CONTAINER_NAME", options.name))
     fields.append((b"SYSLOG_IDENTIFIER", source))
-    for label in options.log_labels:
+    for label in options.log_labels[:_MOST_LABELS]:
         name, _, value = label.partition(b"=")
         fields.append((name, value))
     return b"\n" + b"".join(_journal_field(name, value) for name, value in fields)

@@ -39,9 +39,7 @@ def pipe_from_environment(name: bytes) -> int:
     try:
         posix.set_inheritable(fd, False)
     except OSError as error:
-        raise diag.Fatal(
-            b"unable to make %b CLOEXEC: %b" % (name, diag.strerror(error))
-        ) from None
+        raise diag.Fatal(b"unable to make %b CLOEXEC: %b" % (name, diag.strerror(error))) from None
     return fd
 
 

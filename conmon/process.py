@@ -46,9 +46,7 @@ def _release(child: int, pidfile: bytes | None, gate: int) -> int:
         try:
             _fastio.write_atomically(pidfile, b"%d" % child)
         except OSError as error:
-            diag.error(
-                b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error))
-            )
+            diag.error(b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error)))
             return 1
     posix.write(gate, b"1")
     return 0

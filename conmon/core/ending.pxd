@@ -12,7 +12,7 @@ from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
 from conmon.core.closefds cimport close_between
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, PR_SET_NAME, SIG_BLOCK,
+    CLOCK_MONOTONIC, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIG_BLOCK,
     SIG_DFL, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ,
     SYS_close_range, WNOHANG, _exit, c_signal, clock_gettime, close, environ, execve, fork,
     nanosleep, open, pid_t, prctl, sigemptyset, sigprocmask, sigset_t, snprintf, syscall,
@@ -113,7 +113,6 @@ cdef inline int linger(Record* record) noexcept nogil:
     """
     cdef int status
     cdef pid_t pid
-    prctl(PR_SET_NAME, b"conmon")
     prctl(PR_SET_CHILD_SUBREAPER, 0)
     close_between(3, ~0)
     if record.exit_delay > 0:

@@ -93,7 +93,7 @@ cdef extern from "<fcntl.h>" nogil:
     enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, F_GETPIPE_SZ, FD_CLOEXEC
     enum: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
-    enum: O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY
+    enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY
     enum: AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 cdef extern from "<sys/stat.h>" nogil:
@@ -177,7 +177,7 @@ cdef extern from "<sys/prctl.h>" nogil:
     enum: PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
 
 cdef extern from "<sys/syscall.h>" nogil:
-    enum: SYS_pidfd_open, SYS_pidfd_send_signal, SYS_close_range, SYS_renameat2
+    enum: SYS_execveat, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_close_range, SYS_renameat2
 
 cdef extern from "<unistd.h>" nogil:
     char** environ

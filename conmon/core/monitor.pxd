@@ -16,9 +16,9 @@ from conmon.core.ending cimport linger, write_exit_files
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
-    MAP_PRIVATE, PR_SET_NAME, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
+    MAP_PRIVATE, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
     SIG_IGN, SIGPIPE, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
-    epoll_create1, fsync, itimerspec, madvise, mmap, munmap, prctl, pread, signalfd, sigprocmask,
+    epoll_create1, fsync, itimerspec, madvise, mmap, munmap, pread, signalfd, sigprocmask,
     sigset_t, timerfd_create, timerfd_settime, waitpid,
 )
 from conmon.core.logfile cimport log_finish, log_limits
@@ -200,7 +200,6 @@ cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
     """The monitor life, whole; conmon's exit status if the finish life could not be entered."""
     cdef Monitor m
     cdef int failure
-    prctl(PR_SET_NAME, b"conmon")  # an exec of /proc/self/exe made it "exe"
     block_signals()
     record = record_publish(record)
     failure = monitor_open(&m, record)

@@ -17,9 +17,10 @@ from libc.string cimport memset, strchr, strerror, strlen, strncmp, strstr
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK, O_CLOEXEC, O_CREAT,
-    O_RDONLY, O_WRONLY, TFD_CLOEXEC, TFD_NONBLOCK, close, eventfd, inotify_add_watch, inotify_init1, itimerspec, open, pread,
-    read, snprintf, statfs, statfs_t, timerfd_create, timerfd_settime, write,
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK,
+    O_CLOEXEC, O_CREAT, O_RDONLY, O_WRONLY, TFD_CLOEXEC, TFD_NONBLOCK, close, eventfd,
+    inotify_add_watch, inotify_init1, itimerspec, open, pread, read, snprintf, statfs, statfs_t,
+    timerfd_create, timerfd_settime, write,
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.record cimport Record, record_text

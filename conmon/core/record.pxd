@@ -15,9 +15,10 @@ from libc.stdlib cimport free, malloc, strtol
 from libc.string cimport memcpy, strlen, strncmp
 
 from conmon.core.kernel cimport (
-    F_ADD_SEALS, F_GET_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, F_SETFD,
-    FD_CLOEXEC, MFD_ALLOW_SEALING, MFD_CLOEXEC, close, environ, execve, fcntl, memfd_create,
-    pread, snprintf, write,
+    AT_EMPTY_PATH, F_ADD_SEALS, F_GET_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK,
+    F_SEAL_WRITE, F_SETFD, FD_CLOEXEC, MFD_ALLOW_SEALING, MFD_CLOEXEC, O_CLOEXEC, O_PATH,
+    SYS_execveat, close, environ, execve, fcntl, memfd_create, open, pread, snprintf, syscall,
+    write,
 )
 
 cdef enum:
@@ -250,11 +251,21 @@ cdef inline void record_forget_fds(Record* record) noexcept nogil:
     record.notify_fd = record.log_dir_fd = -1
 
 
-cdef inline int life_enter(int life, const Record* record, char** argv) noexcept nogil:
-    """Become the given life of conmon: execve of ourselves. Returns only on failure: -errno.
+cdef inline void exec_self(char** argv, char** environment) noexcept nogil:
+    """Execute the inode that we run from, also after an upgrade replaced the file.
 
-    /proc/self/exe is the inode that we run from, also after an upgrade replaced the file.
+    By its fd first: since Linux 6.14 the process is then called as the file is. By the name
+    /proc/self/exe it is called "exe" until it says otherwise, and a journal may note that.
     """
+    cdef int fd = open(b"/proc/self/exe", O_PATH | O_CLOEXEC)
+    if fd >= 0:
+        syscall(SYS_execveat, fd, b"", argv, environment, AT_EMPTY_PATH)
+        close(fd)
+    execve(b"/proc/self/exe", argv, environment)
+
+
+cdef inline int life_enter(int life, const Record* record, char** argv) noexcept nogil:
+    """Become the given life of conmon. Returns only on failure: -errno."""
     cdef char variable[64]
     cdef size_t count = 0
     cdef char** environment
@@ -274,7 +285,7 @@ cdef inline int life_enter(int life, const Record* record, char** argv) noexcept
     environment[count + 1] = NULL
     keep_over_exec(fd, True)
     keep_fds_over_exec(record, True)
-    execve(b"/proc/self/exe", argv, environment)
+    exec_self(argv, environment)
     failure = errno
     keep_fds_over_exec(record, False)
     free(environment)
