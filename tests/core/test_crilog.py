@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conmon import _fastio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from conmon import _fastio
 
 HEADER = 45
 RECORD_DATA = 8192
@@ -62,7 +63,9 @@ chunks_of_data = st.lists(st.tuples(st.sampled_from([2, 3]), data), max_size=8)
 
 @given(chunks=chunks_of_data)
 @settings(deadline=None)
-def test_records_equal_the_model(tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk]) -> None:
+def test_records_equal_the_model(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk]
+) -> None:
     """C8.1-8.3: stream, tag and data of every record, for any bytes and any cuts."""
     path = tmp_path_factory.getbasetemp() / "model.log"
     fields = write_log(path, chunks)
@@ -87,7 +90,9 @@ def test_every_length_around_a_buffer_edge(tmp_path: Path, middle: int) -> None:
 
 @given(chunks=chunks_of_data, size_max=st.integers(400, 20000))
 @settings(deadline=None, max_examples=40)
-def test_size_limit(tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk], size_max: int) -> None:
+def test_size_limit(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk], size_max: int
+) -> None:
     """C10: the log ends with the last records; it is over the limit only by a single record."""
     path = tmp_path_factory.getbasetemp() / "limit.log"
     fields = write_log(path, chunks, log_size_max=size_max)
@@ -101,7 +106,9 @@ def test_size_limit(tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk
 
 @given(chunks=chunks_of_data, size_max=st.integers(1, 20000))
 @settings(deadline=None)
-def test_global_limit(tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk], size_max: int) -> None:
+def test_global_limit(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[Chunk], size_max: int
+) -> None:
     """C10: logging stops with the record that reaches the limit; the rest is counted."""
     path = tmp_path_factory.getbasetemp() / "global.log"
     fields = write_log(path, chunks, log_global_size_max=size_max)

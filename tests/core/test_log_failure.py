@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from conmon import _fastio
 
 LIMIT = 10_000  # bytes that the log may have
@@ -53,7 +54,7 @@ def test_no_record_is_torn(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_file")
 def test_marker_when_the_file_takes_writes_again(tmp_path: Path) -> None:
     """C20.9: the log says how much is missing, and goes on with whole records after it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def output() -> Iterator[tuple[int, bytes]]:
         yield from chunks(10)

@@ -22,7 +22,6 @@ class Process:
     pid: int
     argv: list[str]
     exe: str
-    uid: int
 
 
 class Bed:
@@ -37,6 +36,13 @@ class Bed:
         # open to all, because the rootless user works in it.
         self.dir = Path(tempfile.mkdtemp(prefix="cmt-", dir="/tmp"))
         self.dir.chmod(0o755)
+        try:
+            self._set_up(conmon)
+        except BaseException:
+            shutil.rmtree(self.dir)
+            raise
+
+    def _set_up(self, conmon: Path) -> None:
         # A copy, because the build tree may be out of the rootless user's reach.
         self.conmon = self.dir / "bin" / "conmon"
         self.conmon.parent.mkdir()
@@ -86,11 +92,10 @@ class Bed:
             try:
                 argv = (entry / "cmdline").read_bytes()
                 exe = os.readlink(entry / "exe")
-                uid = entry.stat().st_uid
             except OSError:
                 continue  # gone meanwhile, or a zombie: it has no exe
             words = argv.rstrip(b"\0").decode(errors="surrogateescape").split("\0")
-            found.append(Process(int(entry.name), words, exe, uid))
+            found.append(Process(int(entry.name), words, exe))
         return found
 
     def monitors(self) -> list[Process]:

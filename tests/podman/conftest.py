@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,54 +11,62 @@ import pytest
 
 from .bed import Bed
 from .client import Gate, Podman
+from .combinations import ROOT, ROOTLESS, cannot, combination_id
 from .user import TestUser
 
 COMMANDS = ("podman", "crun", "runc", "busybox", "nsenter", "unshare", "setpriv", "useradd")
-COMBINATIONS = [(runtime, rootless) for rootless in (False, True) for runtime in ("crun", "runc")]
-
-
-def _id(combination: tuple[str, bool]) -> str:
-    runtime, rootless = combination
-    return f"{runtime}-{'rootless' if rootless else 'root'}"
-
-
-def _cannot(reason: str) -> None:
-    """Skip, except in CI, where everything must be there."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
-def bed(conmon_path: Path) -> Iterator[Bed]:
+def prerequisites() -> None:
+    """Root, and the programs that the tests call."""
     if os.geteuid() != 0:
-        _cannot("podman's tests as root and as another user need root")
+        cannot("podman's tests as root and as another user need root")
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
-        _cannot(f"not installed: {', '.join(missing)} (make deps)")
+        cannot(f"not installed: {', '.join(missing)} (make deps)")
+
+
+@pytest.fixture(scope="session")
+def rootless_user(prerequisites: None) -> Iterator[TestUser]:
+    user = TestUser()
+    yield user
+    user.close()
+
+
+@pytest.fixture(scope="session")
+def bed(conmon_path: Path, rootless_user: TestUser) -> Iterator[Bed]:
+    """The test bed. It goes before the user, whose processes run in it."""
+    # A session that is told to end still tears down.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     bed = Bed(conmon_path)
     try:
         yield bed
         left = bed.monitors()
     finally:
         bed.close()
+        signal.signal(signal.SIGTERM, previous)
     assert not left, f"monitors left at the end of the session: {left}"
 
 
 @pytest.fixture(scope="session")
-def rootless_user() -> Iterator[TestUser]:
-    user = TestUser()
-    yield user
-    user.close()
+def podmans() -> dict[tuple[str, bool], Podman]:
+    """The combinations that were set up so far; their storage lasts for the session."""
+    return {}
 
 
-@pytest.fixture(scope="session", params=COMBINATIONS, ids=_id)
+@pytest.fixture(scope="session", params=ROOT + ROOTLESS, ids=combination_id)
 def combination(
-    request: pytest.FixtureRequest, rootless_user: TestUser, bed: Bed
+    request: pytest.FixtureRequest,
+    podmans: dict[tuple[str, bool], Podman],
+    rootless_user: TestUser,
+    bed: Bed,
 ) -> Podman:
-    """podman with one runtime, as root or rootless; its storage lasts for the session."""
-    runtime, rootless = request.param
-    return Podman(bed, runtime, rootless_user if rootless else None)
+    """podman with one runtime, as root or rootless."""
+    if request.param not in podmans:
+        runtime, rootless = request.param
+        podmans[request.param] = Podman(bed, runtime, rootless_user if rootless else None)
+    return podmans[request.param]
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Detached containers from start to removal: stop, kill, wait, restart, rm."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +146,7 @@ def test_restart_on_failure(podman: Podman, shared: Path) -> None:
 
     def ended() -> bool:
         now = podman.inspect(name)
-        return now["RestartCount"] == 2 and now["State"]["Status"] == "exited"
+        return bool(now["RestartCount"] == 2 and now["State"]["Status"] == "exited")
 
     until(ended, "the second restart and its end")
     podman.wait_no_monitor()

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,7 @@ def test_pidfile_names_a_live_monitor(podman: Podman, sleeping: str) -> None:
     """C7: the conmon pidfile holds the monitor's pid, bare; it is called conmon, by its path."""
     info = podman.inspect(sleeping)
     # podman reads the file with Atoi, without trimming.
-    with open(info["ConmonPidFile"], "rb") as file:
-        content = file.read()
+    content = Path(info["ConmonPidFile"]).read_bytes()
     assert content == b"%d" % info["State"]["ConmonPid"]
     proc = podman.bed.proc(int(content))
     assert (proc / "comm").read_text() == "conmon\n"

@@ -63,9 +63,7 @@ def test_failed_start_leaves_no_socket(podman: Podman) -> None:
 def test_unwritable_log(podman: Podman) -> None:
     """C3: a log that cannot be opened fails the run and is named; no monitor stays."""
     path = podman.dir / "no-such-directory" / "ctr.log"
-    result = podman(
-        "run", "--rm", "--log-opt", f"path={path}", IMAGE, "echo", "never", code=None
-    )
+    result = podman("run", "--rm", "--log-opt", f"path={path}", IMAGE, "echo", "never", code=None)
     assert result.code not in (0, 37)
     assert result.out == b""
     assert b"Failed to open log file" in result.err
