@@ -69,7 +69,7 @@ def main(*names: str) -> int:
             for key in ("Private_Dirty", "Rss")
         )
         print(
-            f"| {said.stdout.splitlines()[0]} | {private} | {resident}"
+            f"| {said.stdout.splitlines()[0]} | {private:.0f} | {resident:.0f}"
             f" | {conmon.stat().st_size:,} | {times[conmon]:.1f} |"
         )
     return 0

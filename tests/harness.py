@@ -121,6 +121,7 @@ class Container(Rooms):
         pass_fds: Sequence[int] = (),
         umask: int = -1,
         cwd: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> None:
@@ -151,7 +152,7 @@ class Container(Rooms):
             self.allow("run/stdout", "run/stderr")
             self._parent = subprocess.Popen(
                 self.argv,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out if stdout is None else stdout,
                 stderr=err if stderr is None else stderr,
                 env=given,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from pathlib import Path
+
+from harness_os import Deadline
 
 
 def words(path: Path) -> list[bytes]:
@@ -56,3 +59,24 @@ def context_switches(pid: int) -> int:
     """How often a process has been given up or taken the CPU since its start."""
     fields = status(Path(f"/proc/{pid}/status"))
     return int(fields["voluntary_ctxt_switches"]) + int(fields["nonvoluntary_ctxt_switches"])
+
+
+def settled(pid: int) -> int:
+    """Wait until a process has done nothing for 50 ms: its context switches then."""
+    deadline = Deadline()
+    before = context_switches(pid)
+    while True:
+        time.sleep(0.05)  # a window in which nothing may happen, not a wait for something
+        now = context_switches(pid)
+        if now == before:
+            return now
+        assert not deadline.passed(), f"process {pid} never settles"
+        before = now
+
+
+def private_dirty_kb(pid: int) -> int:
+    """Memory that is this process's alone, in kB (proc_pid_smaps_rollup)."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"^Private_Dirty: +(\d+) kB$", text, re.MULTILINE)
+    assert match, text
+    return int(match[1])

@@ -50,4 +50,6 @@ if ! cmp -s build/meson/conmon build/conmon; then
     sync build/conmon.new
     mv -f build/conmon.new build/conmon
     echo "built build/conmon ($(build/conmon --version | head -n 1), $(wc -c <build/conmon) bytes)"
+else
+    echo 'build/conmon is up to date'
 fi

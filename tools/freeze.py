@@ -18,9 +18,7 @@ def main(output: str, *modules: str) -> None:
     rows = []
     for number, module in enumerate(modules):
         name, _, path = module.partition("=")
-        code = compile(
-            Path(path).read_bytes(), f"<{name}>", "exec", dont_inherit=True, optimize=2
-        )
+        code = compile(Path(path).read_bytes(), f"<{name}>", "exec", dont_inherit=True, optimize=2)
         data = marshal.dumps(code)
         bytes_ = ",".join(map(str, data))
         arrays.append(f"static const unsigned char frozen_{number}[] = {{{bytes_}}};\n")

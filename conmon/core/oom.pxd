@@ -86,6 +86,9 @@ cdef inline bint oom_check(Monitor* m) noexcept nogil:
     if m.oom.counter_fd < 0:
         return False
     count = oom_count(m)
+    if count < 0:  # the cgroup has gone: there is nothing to count any more
+        close(m.oom.counter_fd)
+        m.oom.counter_fd = -1
     if count <= m.oom.seen:
         return False
     m.oom.seen = count
@@ -100,7 +103,7 @@ cdef inline void oom_look_again(Monitor* m, long delay) noexcept nogil:
     cdef itimerspec when
     source_close(m, &m.oom.timer)
     m.oom.delay = delay
-    if delay > OOM_DELAY_LAST:
+    if delay > OOM_DELAY_LAST or m.oom.counter_fd < 0:
         return
     memset(&when, 0, sizeof(when))
     when.it_value.tv_sec = delay // 1000

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from harness import Container
+from harness_os import Deadline
 from harness_proc import environment, words
 
 GIVEN = {
@@ -63,8 +66,11 @@ def test_monitor_environment(container: Container) -> None:
     container.command("exit 0")
     container.launch(environment=GIVEN)
     container.started()
-    with open(f"/proc/{container.monitor.pid}/environ", "rb") as file:
-        shown = file.read().removesuffix(b"\0").split(b"\0")
+    environ = Path(f"/proc/{container.monitor.pid}/environ")
+    deadline = Deadline()
+    while not (text := environ.read_bytes()):  # in the middle of an exec there is none
+        assert not deadline.passed(), "the monitor has no environment"
+    shown = text.removesuffix(b"\0").split(b"\0")
     assert [word for word in shown if not word.startswith(b"_CONMON")] == given(container)
     container.open_fifo(container.bundle / "start")
     assert container.end() == 0

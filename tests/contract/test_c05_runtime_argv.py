@@ -40,8 +40,10 @@ CASES: dict[str, tuple[list[str], str]] = {
             *("--restore=/image", "-s", "--runtime-arg", "--a", "--no-pivot", "--no-new-keyring"),
             *("--runtime-opt", "--tcp-established", "--runtime-opt", "--file-locks"),
         ],
-        "--systemd-cgroup --a restore --bundle B --pid-file P --no-pivot --no-new-keyring"
-        " --detach --image-path /image --work-path B --tcp-established --file-locks CID",
+        (
+            "--systemd-cgroup --a restore --bundle B --pid-file P --no-pivot --no-new-keyring"
+            " --detach --image-path /image --work-path B --tcp-established --file-locks CID"
+        ),
     ),
     "restore args share the list of runtime opts": (
         ["--restore", "/i", "--runtime-opt", "1", "--restore-arg", "2", "--runtime-opt", "3"],

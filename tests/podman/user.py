@@ -11,7 +11,7 @@ from .wait import until
 NAME = "conmontest"
 # Marks an account as ours to remove, also when the session that made it was killed.
 COMMENT = "made by the integration tests of conmon"
-LOCKS = Path("/var/lock")
+LOCKS = Path("/run")
 SUB_RANGE = "1500000000-1500065535"
 
 
