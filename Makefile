@@ -18,7 +18,7 @@ CYTHON_CODE = conmon/*.pyx conmon/core/*.pxd
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo figures check lint format test \
-	test-podman dev clean
+	test-podman dev contract clean
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -79,6 +79,10 @@ test: dev ## run all tests, or those that PYTEST_ARGS names
 
 test-podman: dev ## run the tests with podman only
 	$(BIN)/python -P -m pytest tests/podman $(PYTEST_ARGS)
+
+contract: ## write docs/contract.md: which tests hold which part of the contract
+	@python3 tools/contract_table.py >docs/contract.md.new
+	@mv docs/contract.md.new docs/contract.md
 
 clean: ## remove what was built
 	rm -rf build
