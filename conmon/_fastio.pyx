@@ -16,11 +16,11 @@ from conmon.core.control cimport ctl_line
 from conmon.core.diag cimport syslog_send
 from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
-from conmon.core.ending cimport write_exit_files
+from conmon.core.ending cimport conclude
 from conmon.core.journal cimport journal_finish
 from conmon.core.kernel cimport (
     AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER,
-    SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_IGN, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
+    SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
     SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal,
     chmod, close, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl,
     read, signalfd,
@@ -81,9 +81,9 @@ cdef public int conmon_linger(Record* record) noexcept nogil:
     return core_linger(record)
 
 
-cdef public void conmon_save_exit_code(Record* record) noexcept nogil:
-    """The exit files, for a finish life that cannot write them."""
-    write_exit_files(record)
+cdef public int conmon_conclude(Record* record) noexcept nogil:
+    """The work of a finish life that cannot do it; returns conmon's exit status."""
+    return conclude(record)
 
 
 cdef public int conmon_python_life(int life, Record* record, int argc, char** argv) noexcept:
@@ -96,11 +96,17 @@ cdef public int conmon_python_life(int life, Record* record, int argc, char** ar
         from conmon import launch
         return launch.main(arguments)
     except BaseException as exception:
+        say_internal_error(exception)
+    return conclude(record) if life == Life.LIFE_FINISH else 1
+
+
+cdef void say_internal_error(exception) noexcept:
+    """Report an exception that nobody expected; without memory for that, say nothing."""
+    try:
         from conmon import diag
         diag.error(diag.internal_error(exception))
-    if life == Life.LIFE_FINISH:
-        write_exit_files(record)
-    return 1
+    except BaseException:
+        pass
 
 
 VERSION = CONMON_VERSION.decode()
@@ -249,7 +255,11 @@ cdef void exit_on_signal(int number) noexcept nogil:
 
 
 def signals_at_start():
-    """SIGPIPE becomes EPIPE; SIGTERM ends a launch with status 1 (C4 step 4)."""
+    """SIGPIPE becomes EPIPE; SIGTERM ends a launch with status 1 (C4 step 4).
+
+    SIGCHLD is set to its default: a caller that ignores it would have the kernel reap for us.
+    """
+    c_signal(SIGCHLD, SIG_DFL)
     c_signal(SIGPIPE, SIG_IGN)
     c_signal(SIGTERM, exit_on_signal)
 
@@ -399,12 +409,12 @@ def receive_fd(int fd):
 def prepare_terminal(int fd):
     """Have the terminal turn newlines into CR LF, and never block us. OSError."""
     cdef termios settings
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
     if tcgetattr(fd, &settings) < 0:
         raise OSError(errno, "tcgetattr")
     settings.c_oflag |= ONLCR
     if tcsetattr(fd, TCSANOW, &settings) < 0:
         raise OSError(errno, "tcsetattr")
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
 
 
 cdef int bind_unix(int kind, bytes path, int mode) except -1:

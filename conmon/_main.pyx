@@ -8,7 +8,9 @@ start-up of a whole one.
 
 from libc.string cimport strcmp, strlen
 
-from conmon.core.kernel cimport PR_SET_NAME, _exit, prctl, write
+from conmon.core.kernel cimport (
+    O_RDWR, PR_SET_NAME, SIGABRT, SIGSEGV, _exit, c_signal, close, open, prctl, write,
+)
 from conmon.core.record cimport (
     LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
 )
@@ -74,7 +76,7 @@ cdef extern CObject* PyInit__fastio() noexcept nogil
 cdef extern int conmon_monitor(Record* record, char** argv) noexcept nogil
 cdef extern int conmon_linger(Record* record) noexcept nogil
 cdef extern int conmon_python_life(int life, Record* record, int argc, char** argv) noexcept nogil
-cdef extern void conmon_save_exit_code(Record* record) noexcept nogil
+cdef extern int conmon_conclude(Record* record) noexcept nogil
 
 
 cdef inline int say_version() noexcept nogil:
@@ -132,9 +134,34 @@ cdef inline void say_failure(const char* reason) noexcept nogil:
 cdef inline int python_life(int life, Record* record, int argc, char** argv) noexcept nogil:
     if start_interpreter():
         return conmon_python_life(life, record, argc, argv)
-    if life == LIFE_FINISH:
-        conmon_save_exit_code(record)
-    return 1
+    return conmon_conclude(record) if life == LIFE_FINISH else 1
+
+
+# What a finish life that dies has to save.
+cdef Record* at_stake = NULL
+
+
+cdef void on_death(int number) noexcept nogil:
+    """The interpreter aborts where it cannot go on, for want of memory for example."""
+    global at_stake
+    cdef Record* record = at_stake
+    at_stake = NULL
+    _exit(conmon_conclude(record) if record != NULL else 1)
+
+
+cdef inline void save_exit_code_on_death(Record* record) noexcept nogil:
+    global at_stake
+    at_stake = record
+    c_signal(SIGABRT, on_death)
+    c_signal(SIGSEGV, on_death)
+
+
+cdef inline void fill_stdio() noexcept nogil:
+    """Let no file that is opened later become fd 0, 1 or 2, where the caller closed these."""
+    cdef int fd = open(b"/dev/null", O_RDWR)
+    while 0 <= fd <= 2:
+        fd = open(b"/dev/null", O_RDWR)
+    close(fd)
 
 
 cdef public int main(int argc, char** argv) noexcept nogil:
@@ -145,9 +172,13 @@ cdef public int main(int argc, char** argv) noexcept nogil:
     life = life_take(&record)
     if life != LIFE_LAUNCH:
         prctl(PR_SET_NAME, b"conmon")
+    else:
+        fill_stdio()
     if life == LIFE_MONITOR:
         return conmon_monitor(record, argv)
     if life == LIFE_LINGER:
         return conmon_linger(record)
+    if life == LIFE_FINISH:
+        save_exit_code_on_death(record)
     # the process ends here: taking an interpreter down would only cost time
     _exit(python_life(life, record, argc, argv))

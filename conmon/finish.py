@@ -65,6 +65,7 @@ def remove_names(fields: dict[str, int], texts: Texts) -> None:
 
     Before the exit command runs: that may start the container anew, with the same names.
     """
+    failures = []
     for name in ("attach_path", "attach_link", "counters_path"):
         try:
             if _text(texts, name):
@@ -72,9 +73,11 @@ def remove_names(fields: dict[str, int], texts: Texts) -> None:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise diag.Fatal(
-                b"Failed to remove symlink for attach socket directory: " + diag.strerror(error)
-            ) from None
+            failures.append(diag.strerror(error))
+    if failures:
+        raise diag.Fatal(
+            b"Failed to remove symlink for attach socket directory: " + b"; ".join(failures)
+        )
 
 
 def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:

@@ -231,7 +231,7 @@ class Launch:
         fields["held_stdout_size"] = len(held.stdout)
         fields["held_stderr_size"] = len(held.stderr)
         if held.stdout or held.stderr:
-            fields["held_fd"] = _spool(held)
+            self.spool(held)
         self.texts["bundle"] = options.bundle
         if options.bundle is not None:
             self.texts["counters_path"] = options.bundle + b"/conmon-counters"
@@ -240,10 +240,23 @@ class Launch:
         self.describe_exit_command()
         try:
             _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             # the container runs: its exit code must not be lost, whatever the memory costs
-            diag.warn(b"Failed to enter the monitor life: " + diag.strerror(error))
+            diag.warn(b"Failed to enter the monitor life: " + diag.internal_error(error))
         return _fastio.monitor(fields, self.texts, self.argv)
+
+    def spool(self, held: runtime.Held) -> None:
+        """Pass on what was held, in a memfd: stdout's bytes, then stderr's."""
+        fields = self.fields
+        try:
+            fd = posix.memfd_create("conmon-held", posix.MFD_CLOEXEC)
+            data = memoryview(bytes(held.stdout) + bytes(held.stderr))
+            while data:
+                data = data[posix.write(fd, data) :]
+            fields["held_fd"] = fd
+        except (OSError, MemoryError) as error:
+            diag.warn(b"Output from before the start is lost: " + diag.internal_error(error))
+            fields["held_stdout_size"] = fields["held_stderr_size"] = 0
 
     def describe_exit_command(self) -> None:
         """Put the exit command and how to start it into the record."""
@@ -276,15 +289,6 @@ class Launch:
         self.describe_exit_command()
         self.fields["status"] = 1
         return _fastio.linger(self.fields, self.texts)
-
-
-def _spool(held: runtime.Held) -> int:
-    """A memfd with what was held: stdout's bytes, then stderr's."""
-    fd = posix.memfd_create("conmon-held", posix.MFD_CLOEXEC)
-    data = memoryview(bytes(held.stdout) + bytes(held.stderr))
-    while data:
-        data = data[posix.write(fd, data) :]
-    return fd
 
 
 def _remove(path: bytes) -> None:

@@ -112,7 +112,7 @@ def send(fd: int, line: bytes) -> bool:
             posix.write(fd, line)
             return True
         except OSError as error:
-            if error.errno == errno.EPIPE:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET):
                 return False
             if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
                 raise diag.Fatal(

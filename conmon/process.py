@@ -14,6 +14,7 @@ def protect_from_oom_killer() -> int | None:
     except OSError as error:
         diag.debug(b"failed to open %b: %b" % (_OOM_SCORE, diag.strerror(error)))
         return None
+    score = None
     try:
         score = int(posix.read(fd, 16))
         posix.write(fd, b"-1000")

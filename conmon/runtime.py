@@ -12,6 +12,8 @@ _SESSION_LIMIT = 64 << 20
 _READ_SIZE = 1 << 16
 # C conmon reads this much of a failed runtime's stderr; a message to the parent holds less
 _ERROR_SIZE = 8191
+# poll() takes an int; a longer wait is begun anew
+_POLL_MS = 1 << 30
 _SIGCHLD, _SIGHUP, _SIGKILL, _SIGUSR1 = 17, 1, 9, 10
 
 
@@ -103,9 +105,9 @@ def wait(
         console_fds = console.fds() if console is not None else []
         left = -1
         if timeout > 0 and not held.timed_out:
-            left = max(0, int((end - posix.times().elapsed) * 1000))
+            left = min(max(0, int((end - posix.times().elapsed) * 1000)), _POLL_MS)
         ready = _fastio.wait_readable([signal_fd, *console_fds, *streams], left)
-        if left == 0 and not ready:
+        if left == 0:
             held.timed_out = True
             posix.kill(pid, _SIGKILL)
         for fd in ready:
@@ -134,8 +136,9 @@ def _take_signals(pid: int, signal_fd: int) -> int | None:
             if reaped == pid:
                 code = posix.waitstatus_to_exitcode(code)
                 status = code if code >= 0 else 128 - code
-        elif number not in (_SIGHUP, _SIGUSR1) and status is None:
-            posix.kill(pid, number)
+        elif number not in (_SIGHUP, _SIGUSR1):
+            # the runtime's; once that has ended it waits for the monitor life, blocked
+            posix.kill(pid if status is None else posix.getpid(), number)
     return status
 
 

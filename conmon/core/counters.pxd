@@ -11,9 +11,9 @@ from libc.string cimport memcpy, strerror
 
 from conmon.core.diag cimport LEVEL_DEBUG, say_errno
 from conmon.core.kernel cimport (
-    F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MAP_FAILED, MAP_SHARED,
-    MFD_ALLOW_SEALING, MFD_CLOEXEC, PROT_READ, PROT_WRITE, close, fcntl, ftruncate, getpid,
-    memfd_create, mmap, snprintf, symlink, unlink,
+    F_ADD_SEALS, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MAP_FAILED,
+    MAP_SHARED, MFD_ALLOW_SEALING, MFD_CLOEXEC, PROT_READ, PROT_WRITE, close, fcntl, ftruncate,
+    getpid, memfd_create, mmap, snprintf, symlink, unlink,
 )
 from conmon.core.record cimport Record, record_text
 
@@ -36,8 +36,8 @@ cdef inline Record* record_publish(Record* record) noexcept nogil:
     if <void*>published == MAP_FAILED:
         close(fd)
         return record
-    # a reader that maps it must not be hit by SIGBUS
-    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+    # a reader that maps it must not be hit by SIGBUS, and cannot write
+    fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
     memcpy(published, record, record.size)
     free(record)
     snprintf(target, sizeof(target), b"/proc/%d/fd/%d", getpid(), fd)

@@ -4,11 +4,15 @@ What clients are still due goes to a forked child, which lives until they have r
 gone. conmon itself goes on to the exit files at once.
 """
 
+from libc.errno cimport errno
+from libc.string cimport strerror
+
 from conmon.core.attach cimport client_arm, client_close, client_end_output
 from conmon.core.closefds cimport close_all_but
+from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.ending cimport restore_signals
 from conmon.core.kernel cimport (
-    EPOLL_CLOEXEC, SIG_IGN, SIGPIPE, _exit, c_signal, epoll_create1, fork,
+    EPOLL_CLOEXEC, SIG_IGN, SIGPIPE, _exit, c_signal, epoll_create1, fork, pid_t,
 )
 from conmon.core.loop cimport dispatch, source_init
 from conmon.core.state cimport CLIENT_LIMIT, Client, Monitor
@@ -54,5 +58,13 @@ cdef inline void deliver(Monitor* m) noexcept nogil:
 
 
 cdef inline void clients_deliver(Monitor* m) noexcept nogil:
-    if any_client_waits(m) and fork() == 0:
+    cdef pid_t pid
+    if not any_client_waits(m):
+        return
+    pid = fork()
+    if pid == 0:
         deliver(m)
+    if pid < 0:
+        say_errno(
+            m.record, LEVEL_WARNING, b"Attach clients do not get the rest of the output",
+            strerror(errno))

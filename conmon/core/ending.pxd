@@ -55,6 +55,29 @@ cdef inline void write_exit_files(Record* record) noexcept nogil:
     remove_name(record, record.counters_path)
 
 
+cdef inline void report_end(Record* record) noexcept nogil:
+    """An exec session's exit code, as conmon/finish.py reports it."""
+    cdef char line[96]
+    cdef const char* key = b"exit_code"
+    cdef const char* message = b""
+    if not record.exec_mode or record.sync_fd < 0:
+        return
+    if record.api_version >= 1:
+        key = b"data"
+    if record.timed_out:
+        message = b", \"message\": \"command timed out\""
+    snprintf(line, sizeof(line), b"{\"%s\": %d%s}\n", key, record.exit_code, message)
+    write(record.sync_fd, line, strlen(line))
+
+
+cdef inline int conclude(Record* record) noexcept nogil:
+    """All of the end that is left, where there is no finish life; conmon's exit status."""
+    write_exit_files(record)
+    report_end(record)
+    record.status = record.exit_code & 0xff
+    return linger(record) if record.exit_argv else record.status
+
+
 cdef inline void remove_name(Record* record, uint32_t name) noexcept nogil:
     if name:
         unlink(record_text(record, name))

@@ -35,7 +35,8 @@ cdef extern from "<signal.h>" nogil:
     sighandler_t c_signal "signal"(int signal, sighandler_t handler)
     sighandler_t SIG_DFL, SIG_IGN
     enum: SIG_BLOCK, SIG_SETMASK
-    enum: SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ
+    enum: SIGABRT, SIGSEGV, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT
+    enum: SIGTERM, SIGUSR1, SIGXFSZ
 
 cdef extern from "<sys/signalfd.h>" nogil:
     struct signalfd_siginfo:
@@ -91,7 +92,7 @@ cdef extern from "<fcntl.h>" nogil:
     int open(const char* path, int flags, ...)
     int openat(int dir_fd, const char* path, int flags, ...)
     enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, F_GETPIPE_SZ, FD_CLOEXEC
-    enum: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
+    enum: F_SEAL_FUTURE_WRITE, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
     enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY
     enum: AT_FDCWD, AT_SYMLINK_NOFOLLOW

@@ -7,7 +7,7 @@ record says how much is missing.
 
 from libc.errno cimport EEXIST, EINTR, EIO, ENAMETOOLONG, errno
 from libc.stdint cimport INT64_MAX, int64_t
-from libc.string cimport memchr, memrchr, strerror, strlen, strrchr
+from libc.string cimport memchr, memcpy, memrchr, strerror, strlen, strrchr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.crilog cimport header_set, put_record
@@ -85,13 +85,17 @@ cdef inline int log_write_marker(Log* log, Record* record) noexcept nogil:
     """Say in the log how much is missing from it; 0 or errno."""
     cdef char text[192]
     cdef char line[256]
-    cdef size_t written
+    cdef char header[HEADER + 3]
+    cdef size_t size, written
     snprintf(
         text, sizeof(text), b"conmon: %llu bytes of output were not logged: %s\n",
         <unsigned long long>log.lost, strerror(log.failure))
+    # in the middle of a chunk, whose records have one time and stream
+    memcpy(header, log.header, sizeof(header))
     header_set(log, 3)
-    return log_write(
-        log, record, line, put_record(line, log.header, text, strlen(text), False), &written)
+    size = put_record(line, log.header, text, strlen(text), False)
+    memcpy(log.header, header, sizeof(header))
+    return log_write(log, record, line, size, &written)
 
 
 cdef inline void log_flush(Monitor* m) noexcept nogil:

@@ -10,7 +10,8 @@ from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint32_t
 
 from conmon.core.kernel cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, close, epoll_ctl, epoll_event, epoll_wait,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP, close, epoll_ctl,
+    epoll_event, epoll_wait,
 )
 from conmon.core.state cimport Handler, Monitor, Source
 
@@ -56,11 +57,14 @@ cdef inline int dispatch(Monitor* m, int timeout_ms) noexcept nogil:
     """One round: wait, then call the handlers; the number of events, 0 on time-out."""
     cdef epoll_event events[ROUND]
     cdef Source* source
+    cdef uint32_t ready
     cdef int i
     cdef int n = epoll_wait(m.epoll, events, ROUND, timeout_ms)
     m.record.counters.wake_ups += 1
     for i in range(n):
         source = <Source*>events[i].data.ptr
-        if source.fd >= 0 and source.events != 0:
-            source.handle(m, source, events[i].events)
+        # an earlier handler of this round may have ended the wait for what has come
+        ready = events[i].events & (source.events | EPOLLERR | EPOLLHUP)
+        if source.fd >= 0 and source.events != 0 and ready:
+            source.handle(m, source, ready)
     return 1 if n < 0 and errno == EINTR else n

@@ -12,7 +12,7 @@ from conmon.core.control cimport on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
-from conmon.core.ending cimport linger, write_exit_files
+from conmon.core.ending cimport conclude
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
@@ -215,14 +215,13 @@ cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
         forward_held(&m)
         run(&m)
         monitor_finish(&m, argv)
-    write_exit_files(record)
-    record.status = record.exit_code & 0xff
-    return linger(record) if record.exit_argv else record.status
+    return conclude(record)
 
 
 cdef inline void wait_only(Record* record) noexcept nogil:
     """Without memory or fds for a loop the exit code is still waited for."""
     cdef int status
+    record.exit_code = -1
     if waitpid(record.container_pid, &status, 0) == record.container_pid:
         record.exit_code = exit_code_of(status)
     record.ended = 1

@@ -23,6 +23,7 @@ from conmon.core.record cimport record_text
 from conmon.core.state cimport Monitor, Source
 
 cdef enum:
+    NOTIFY_LAST = 1024    # messages taken at the end; another process may go on sending
     NOTIFY_LIMIT = 32768  # bytes of one datagram
     NOTIFY_KEPT = 65536   # bytes of what is kept
     NOTIFY_DELAY_FIRST = 10   # ms until what is kept is tried again, doubled each time that
@@ -209,6 +210,7 @@ cdef inline void on_notify_timer(Monitor* m, Source* source, uint32_t events) no
 
 cdef inline void notify_drain(Monitor* m) noexcept nogil:
     """The container's last words, and a last try with what is kept."""
-    while m.notify.source.fd >= 0 and notify_take(m):
-        pass
+    cdef int count = 0
+    while m.notify.source.fd >= 0 and count < NOTIFY_LAST and notify_take(m):
+        count += 1
     notify_flush(m)

@@ -68,14 +68,18 @@ cdef inline void on_timeout(Monitor* m, Source* source, uint32_t events) noexcep
     """--timeout has passed: kill the container and do not wait for it (C17.4)."""
     cdef pid_t group = getpgid(m.record.container_pid)
     if not m.record.ended:
-        kill(-group if group > 1 else m.record.container_pid, SIGKILL)
+        # a container that shares our own group is killed alone
+        kill(-group if group > 1 and group != getpgid(0) else m.record.container_pid, SIGKILL)
         m.record.timed_out = 1
         container_ended(m, -1)
 
 
 cdef inline void on_pidfd(Monitor* m, Source* source, uint32_t events) noexcept nogil:
     """The container is not our child, and has died."""
-    cdef int status = stranger_status(source.fd, m.record.container_pid)
+    cdef int status
+    if m.record.ended:
+        return
+    status = stranger_status(source.fd, m.record.container_pid)
     if status < 0:
         say(m.record, LEVEL_WARNING,
             b"The container was not our child: its exit code is not known")

@@ -246,3 +246,17 @@ def test_log_and_clients_get_the_same(container: Container) -> None:
     assert client.read_all() == MEGABYTE
     assert container.end() == 0
     assert Event("CREATE", "logs", "ctr.log") not in container.events
+
+
+@pytest.mark.ours("input of one of the two may be lost")
+def test_stdin_of_two_clients(container: Container) -> None:
+    """C12.4: with back-pressure, nothing that either of two clients sends is lost."""
+    count, size = 6, 10_000  # each alone fills the pipe of the container's stdin
+    first = launch_held(container, f"head -c {2 * count * size} | wc -c", "-i")
+    second = container.attach()
+    for _ in range(count):
+        first.send(bytes(size))
+        second.send(bytes(size))
+    start(container)
+    container.wait_log(b" stdout F %d\n" % (2 * count * size))
+    assert container.end() == 0

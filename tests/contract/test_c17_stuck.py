@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -12,10 +13,8 @@ from harness import Container
 from harness_os import Deadline, Event
 from harness_rooms import CID
 
-pytestmark = [
-    pytest.mark.ours("it has one life"),
-    pytest.mark.parametrize("life", ["monitor", "finish"]),
-]
+pytestmark = pytest.mark.ours("it has one life")
+each_life = pytest.mark.parametrize("life", ["monitor", "finish"])
 
 
 def wait_for_monitor_life(container: Container) -> None:
@@ -49,6 +48,7 @@ def launch_stuck(container: Container, life: str, *options: str) -> None:
     container.open_fifo(container.bundle / "start")
 
 
+@each_life
 @pytest.mark.parametrize("code", [0, 37])
 def test_exit_files_are_written(container: Container, life: str, code: int) -> None:
     """C17: both exit files hold the code, and the attach socket is gone."""
@@ -59,6 +59,7 @@ def test_exit_files_are_written(container: Container, life: str, code: int) -> N
     assert not (container.bundle / "attach").exists()
 
 
+@each_life
 def test_persist_dir_comes_first(container: Container, life: str) -> None:
     """C17.8, C17.9: the order is the same as in the finish life."""
     container.command("exit 3")
@@ -70,6 +71,7 @@ def test_persist_dir_comes_first(container: Container, life: str) -> None:
     assert container.events.index(first) < container.events.index(last)
 
 
+@each_life
 def test_exit_command_runs(container: Container, life: str) -> None:
     """C17: the exit command runs after the exit files, and its failure is conmon's status."""
     container.command("exit 5")
@@ -83,3 +85,24 @@ def test_exit_command_runs(container: Container, life: str) -> None:
     assert container.end() == 5
     assert seen.read_bytes() == b"55"
     assert os.access(container.exit_file, os.R_OK)
+
+
+@pytest.mark.parametrize("kilobytes", [6700, 6800, 6900, 7000, 7100, 7200, 7300, 8000])
+def test_little_memory(container: Container, kilobytes: int) -> None:
+    """C17: exit files and exit command, wherever in its start the finish life runs out of memory.
+
+    Below these limits the kernel kills the process inside the exec itself.
+    """
+    container.command("exit 5")
+    container.fifo("start")
+    after = container.exit_command()
+    container.launch()
+    container.started()
+    wait_for_monitor_life(container)
+    resource.prlimit(
+        container.monitor.pid, resource.RLIMIT_AS, (kilobytes * 1000, resource.RLIM_INFINITY)
+    )
+    container.open_fifo(container.bundle / "start")
+    assert container.end() == 5
+    assert (container.root / "persist" / "exit").read_bytes() == b"5"
+    assert (after / "recorded").exists()

@@ -75,3 +75,20 @@ def test_nothing_is_written_to_a_full_device(tmp_path: Path) -> None:
     counters = forward(Path("/dev/full"), chunks(3))
     assert counters["records_dropped"] == 150
     assert counters["bytes_logged"] == 0
+
+
+@pytest.mark.usefixtures("small_file")
+def test_records_after_the_marker_keep_their_stream(tmp_path: Path) -> None:
+    """C20.9: a marker in the middle of a chunk leaves the chunk's stream and time alone."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def output() -> Iterator[tuple[int, bytes]]:
+        yield from chunks(10)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, hard))
+        yield 2, b"x\n" * 30_000  # several buffers full
+
+    forward(tmp_path / "log", output())
+    after = (tmp_path / "log").read_bytes().partition(b"were not logged")[2].split(b"\n")[1:-1]
+    assert len(after) == 30_000
+    assert {record[35:] for record in after} == {b" stdout F x"}
+    assert len({record[:35] for record in after}) == 1
