@@ -9,8 +9,9 @@ start-up of a whole one.
 from libc.string cimport strcmp, strlen
 
 from conmon.core.kernel cimport (
-    O_RDWR, PR_SET_NAME, SIGABRT, SIGSEGV, _exit, c_signal, close, open, prctl, write,
+    O_RDWR, PR_SET_NAME, SIGABRT, SIGPROF, SIGSEGV, _exit, c_signal, close, open, prctl, write,
 )
+from conmon.core.ending cimport limit_cpu_time
 from conmon.core.record cimport (
     LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
 )
@@ -137,12 +138,15 @@ cdef inline int python_life(int life, Record* record, int argc, char** argv) noe
     return conmon_conclude(record) if life == LIFE_FINISH else 1
 
 
+cdef enum:
+    FINISH_CPU_TIME = 1  # seconds; a finish life takes some milliseconds
+
 # What a finish life that dies has to save.
 cdef Record* at_stake = NULL
 
 
 cdef void on_death(int number) noexcept nogil:
-    """The interpreter aborts where it cannot go on, for want of memory for example."""
+    """The interpreter aborted, or found no end: both are seen when there is no memory for it."""
     global at_stake
     cdef Record* record = at_stake
     at_stake = NULL
@@ -154,6 +158,8 @@ cdef inline void save_exit_code_on_death(Record* record) noexcept nogil:
     at_stake = record
     c_signal(SIGABRT, on_death)
     c_signal(SIGSEGV, on_death)
+    c_signal(SIGPROF, on_death)
+    limit_cpu_time(FINISH_CPU_TIME)
 
 
 cdef inline void fill_stdio() noexcept nogil:

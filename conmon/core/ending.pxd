@@ -6,17 +6,17 @@ The second is the linger life: waiting costs no interpreter.
 
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint32_t
-from libc.string cimport strerror, strlen
+from libc.string cimport memset, strerror, strlen
 
 from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
 from conmon.core.closefds cimport close_between
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIG_BLOCK,
-    SIG_DFL, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ,
+    CLOCK_MONOTONIC, ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGCHLD, SIGHUP,
+    SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_SETMASK,
     SYS_close_range, WNOHANG, _exit, c_signal, clock_gettime, close, environ, execve, fork,
-    nanosleep, open, pid_t, prctl, sigemptyset, sigprocmask, sigset_t, snprintf, syscall,
-    timespec, unlink, waitpid, write,
+    itimerval, nanosleep, open, pid_t, prctl, setitimer, sigemptyset, sigprocmask, sigset_t,
+    snprintf, syscall, timespec, unlink, waitpid, write,
 )
 from conmon.core.reaper cimport exit_code_of
 from conmon.core.record cimport Record, record_text
@@ -120,6 +120,14 @@ cdef inline void exec_exit_command(Record* record) noexcept nogil:
     _exit(127)
 
 
+cdef inline void limit_cpu_time(int seconds) noexcept nogil:
+    """SIGPROF after so many seconds of CPU time; 0: never. The limit outlives an exec."""
+    cdef itimerval limit
+    memset(&limit, 0, sizeof(limit))
+    limit.it_value.tv_sec = seconds
+    setitimer(ITIMER_PROF, &limit, NULL)
+
+
 cdef inline void sleep_seconds(int seconds) noexcept nogil:
     cdef timespec left
     left.tv_sec = seconds
@@ -136,6 +144,7 @@ cdef inline int linger(Record* record) noexcept nogil:
     """
     cdef int status
     cdef pid_t pid
+    limit_cpu_time(0)
     prctl(PR_SET_CHILD_SUBREAPER, 0)
     close_between(3, ~0)
     if record.exit_delay > 0:

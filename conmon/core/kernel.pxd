@@ -35,7 +35,7 @@ cdef extern from "<signal.h>" nogil:
     sighandler_t c_signal "signal"(int signal, sighandler_t handler)
     sighandler_t SIG_DFL, SIG_IGN
     enum: SIG_BLOCK, SIG_SETMASK
-    enum: SIGABRT, SIGSEGV, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT
+    enum: SIGABRT, SIGPROF, SIGSEGV, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT
     enum: SIGTERM, SIGUSR1, SIGXFSZ
 
 cdef extern from "<sys/signalfd.h>" nogil:
@@ -43,6 +43,16 @@ cdef extern from "<sys/signalfd.h>" nogil:
         uint32_t ssi_signo
     int signalfd(int fd, const sigset_t* set, int flags)
     enum: SFD_CLOEXEC, SFD_NONBLOCK
+
+cdef extern from "<sys/time.h>" nogil:
+    struct timeval:
+        long tv_sec
+        long tv_usec
+    struct itimerval:
+        timeval it_interval
+        timeval it_value
+    int setitimer(int which, const itimerval* new, itimerval* old)
+    enum: ITIMER_PROF
 
 cdef extern from "<sys/timerfd.h>" nogil:
     struct timespec:

@@ -87,7 +87,9 @@ def test_exit_command_runs(container: Container, life: str) -> None:
     assert os.access(container.exit_file, os.R_OK)
 
 
-@pytest.mark.parametrize("kilobytes", [6700, 6800, 6900, 7000, 7100, 7200, 7300, 8000])
+@pytest.mark.parametrize(
+    "kilobytes", [6700, 6800, 6900, 6992, 7000, 7070, 7080, 7100, 7140, 7200, 7300, 8000]
+)
 def test_little_memory(container: Container, kilobytes: int) -> None:
     """C17: exit files and exit command, wherever in its start the finish life runs out of memory.
 
