@@ -63,7 +63,7 @@ check: ## set the tests up, build, lint and run all tests
 	@$(MAKE) --no-print-directory test
 
 dev: all
-	@$(BIN)/python tools/venv.py build/venv dev
+	@$(BIN)/python tools/venv.py build/venv dev ctl
 
 lint: dev ## check style and types
 	$(BIN)/ruff check --quiet $(PYTHON_CODE)

@@ -1,0 +1,1 @@
+"""conmonctl, the tool for people."""

@@ -1,0 +1,1 @@
+"""Watching containers from outside: their start and end, and their process trees."""
