@@ -8,6 +8,7 @@ plain values (paths and texts are bytes, fds are ints).
 
 from libc.errno cimport EINTR, ENAMETOOLONG, EPROTO, errno
 from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport getenv as c_getenv
 from libc.string cimport memcpy, memset, strcmp, strlen
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
@@ -285,6 +286,12 @@ def read_signal(int fd):
     """The number of the next signal of a signalfd, 0 if none is there."""
     cdef signalfd_siginfo info
     return info.ssi_signo if read(fd, &info, sizeof(info)) == sizeof(info) else 0
+
+
+def getenv(bytes name not None):
+    """A variable of the environment, or None. (posix.environ may be that of an image's maker.)"""
+    cdef const char* value = c_getenv(name)
+    return <bytes>value if value != NULL else None
 
 
 def set_subreaper():

@@ -1,11 +1,9 @@
-"""main() of the conmon ELF: picks the life and, for the Python lives, sets the interpreter up.
+"""main() of the conmon ELF: picks the life and, for the Python lives, has an interpreter ready.
 
 Only the C API is used here, on raw pointers: this code runs before there is an interpreter.
-The interpreter is CPython's core phase (`_init_main = 0`): frozen modules and those compiled in,
-no file of a Python installation, no site, no encodings, no sys.stdout; less than half of the
-start-up of a whole one.
 """
 
+from libc.stdlib cimport getenv
 from libc.string cimport strcmp, strlen
 
 from conmon.core.kernel cimport (
@@ -15,65 +13,19 @@ from conmon.core.ending cimport limit_cpu_time
 from conmon.core.record cimport (
     LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
 )
+from conmon.interpreter cimport PyImport_ImportModule, start_interpreter
 
-
-cdef extern from "Python.h" nogil:
-    ctypedef struct PyStatus:
-        const char* err_msg
-    ctypedef struct PyPreConfig:
-        int utf8_mode
-        int configure_locale
-    ctypedef struct PyConfig:
-        int site_import
-        int pathconfig_warnings
-        int install_signal_handlers
-        int write_bytecode
-        int parse_argv
-        int module_search_paths_set
-        int use_hash_seed
-        unsigned long hash_seed
-        int _init_main
-    struct _frozen:
-        pass
-    ctypedef struct CObject "PyObject":
-        pass
-    int PyStatus_Exception(PyStatus status)
-    void PyPreConfig_InitIsolatedConfig(PyPreConfig* config)
-    PyStatus Py_PreInitialize(const PyPreConfig* config)
-    void PyConfig_InitIsolatedConfig(PyConfig* config)
-    PyStatus Py_InitializeFromConfig(const PyConfig* config)
-    int PyImport_AppendInittab(const char* name, CObject* (*init)())
-    CObject* PyImport_ImportModule(const char* name)
-    const _frozen* PyImport_FrozenModules
-    void PyErr_Fetch(CObject** type, CObject** value, CObject** traceback)
-    CObject* PyObject_Str(CObject* value)
-    const char* PyUnicode_AsUTF8(CObject* text)
-
-cdef extern from *:
-    """
-    #ifdef CONMON_STATIC_LIBPYTHON
-    /* The modules compiled in. Naming them here keeps libpython's own table, and with it three
-       quarters of the extension modules and their libraries, out of the ELF. */
-    extern PyObject *PyMarshal_Init(void), *PyInit__imp(void), *_PyWarnings_Init(void);
-    extern PyObject *PyInit_posix(void), *PyInit__thread(void), *PyInit__weakref(void);
-    extern PyObject *PyInit__signal(void), *PyInit_errno(void);
-    struct _inittab _PyImport_Inittab[] = {
-        {"_imp", PyInit__imp}, {"_signal", PyInit__signal}, {"_thread", PyInit__thread},
-        {"_warnings", _PyWarnings_Init}, {"_weakref", PyInit__weakref}, {"builtins", NULL},
-        {"errno", PyInit_errno}, {"marshal", PyMarshal_Init}, {"posix", PyInit_posix},
-        {"sys", NULL}, {NULL, NULL},
-    };
-    #endif
-    """
-
-cdef extern from "frozen.h" nogil:
-    const _frozen conmon_frozen_modules[]
 
 cdef extern from "version.h" nogil:
     const char* CONMON_VERSION_TEXT
 
+# _image.pyx
+cdef extern void conmon_image_begin() noexcept nogil
+cdef extern int conmon_image_write(int fd) noexcept nogil
+cdef extern int conmon_image_missing() noexcept nogil
+cdef extern int conmon_image_resume() noexcept nogil
+
 # _fastio.pyx
-cdef extern CObject* PyInit__fastio() noexcept nogil
 cdef extern int conmon_monitor(Record* record, char** argv) noexcept nogil
 cdef extern int conmon_linger(Record* record) noexcept nogil
 cdef extern int conmon_python_life(int life, Record* record, int argc, char** argv) noexcept nogil
@@ -85,57 +37,19 @@ cdef inline int say_version() noexcept nogil:
     return 0
 
 
-cdef inline bint start_interpreter() noexcept nogil:
-    """Bring CPython up as far as the Python lives need it; False, reported, if it cannot."""
-    global PyImport_FrozenModules
-    cdef PyPreConfig before
-    cdef PyConfig config
-    cdef PyStatus status
-    PyPreConfig_InitIsolatedConfig(&before)
-    before.utf8_mode = 1
-    before.configure_locale = 0
-    status = Py_PreInitialize(&before)
-    if not PyStatus_Exception(status):
-        PyImport_FrozenModules = conmon_frozen_modules
-        PyImport_AppendInittab(b"conmon._fastio", PyInit__fastio)
-        PyConfig_InitIsolatedConfig(&config)
-        config.site_import = 0
-        config.pathconfig_warnings = 0
-        config.install_signal_handlers = 0
-        config.write_bytecode = 0
-        config.parse_argv = 0
-        config.module_search_paths_set = 1
-        config.use_hash_seed = 1  # saves reading random bytes; the dicts here hold our own names
-        config.hash_seed = 0
-        config._init_main = 0
-        status = Py_InitializeFromConfig(&config)
-    if not PyStatus_Exception(status) and PyImport_ImportModule(b"conmon._fastio") != NULL:
-        return True
-    say_failure(status.err_msg if status.err_msg != NULL else exception_text())
-    return False
-
-
-cdef inline const char* exception_text() noexcept nogil:
-    """The text of the exception that is set, which is forgotten."""
-    cdef CObject* type
-    cdef CObject* value
-    cdef CObject* traceback
-    PyErr_Fetch(&type, &value, &traceback)
-    return PyUnicode_AsUTF8(PyObject_Str(value))
-
-
-cdef inline void say_failure(const char* reason) noexcept nogil:
-    cdef const char* text = b"[conmon:e]: Failed to start the Python interpreter: "
-    write(2, text, strlen(text))
-    if reason != NULL:
-        write(2, reason, strlen(reason))
-    write(2, b"\n", 1)
-
-
 cdef inline int python_life(int life, Record* record, int argc, char** argv) noexcept nogil:
-    if start_interpreter():
+    if conmon_image_resume() or start_interpreter():
         return conmon_python_life(life, record, argc, argv)
     return conmon_conclude(record) if life == LIFE_FINISH else 1
+
+
+cdef inline int make_image() noexcept nogil:
+    """For tools/image.py: the image goes to stdout."""
+    conmon_image_begin()
+    if (not start_interpreter() or PyImport_ImportModule(b"conmon.launch") == NULL
+            or PyImport_ImportModule(b"conmon.finish") == NULL):
+        return 1
+    return conmon_image_write(1)
 
 
 cdef enum:
@@ -175,6 +89,8 @@ cdef public int main(int argc, char** argv) noexcept nogil:
     cdef int life
     if argc == 2 and strcmp(argv[1], b"--version") == 0:
         return say_version()
+    if getenv(b"_CONMON_MAKE_IMAGE") != NULL and conmon_image_missing():
+        return make_image()
     life = life_take(&record)
     if life != LIFE_LAUNCH:
         prctl(PR_SET_NAME, b"conmon")

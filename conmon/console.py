@@ -20,7 +20,7 @@ class Console:
 
     def __init__(self) -> None:
         """Listen in $TMPDIR, or /tmp where that is not set or too long to be named. diag.Fatal."""
-        directory = posix.environ.get(b"TMPDIR") or b"/tmp"
+        directory = _fastio.getenv(b"TMPDIR") or b"/tmp"
         if len(directory) > _DIRECTORY_LIMIT:
             directory = b"/tmp"
         self.terminal = -1

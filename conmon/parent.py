@@ -25,7 +25,7 @@ def pipe_from_environment(name: bytes) -> int:
     The variable stays: runtime, hooks and exit command see the caller's environment.
     Raises diag.Fatal.
     """
-    text = posix.environ.get(name)
+    text = _fastio.getenv(name)
     if text is None:
         return -1
     digits = text.lstrip(b" \t\n\v\f\r")

@@ -173,7 +173,7 @@ def read_pid(path: bytes) -> int:
 
 def owns_listen_pid(options: cli.Options) -> bool:
     """Whether LISTEN_PID, set for us by systemd's rules, must name the runtime. diag.Fatal."""
-    text = posix.environ.get(b"LISTEN_PID")
+    text = _fastio.getenv(b"LISTEN_PID")
     if text is None:
         return False
     pid = int(text) if text.isdigit() and len(text) < 10 else 0

@@ -9,7 +9,9 @@ import pytest
 from harness_build import TOP, run
 
 MESON = TOP / "build" / "meson"
-CORE = MESON / "conmon.p" / "conmon" / "_fastio.pyx.c"
+# The executable's, by its name with an image of the interpreter or without.
+LINKED = "conmon-linked.p" if (MESON / "conmon-linked").exists() else "conmon.p"
+CORE = MESON / LINKED / "conmon" / "_fastio.pyx.c"
 # The lives that run without an interpreter, reachable but not entered.
 MAIN = """\
 int conmon_monitor(void *record, char **argv);
