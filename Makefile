@@ -13,12 +13,14 @@ export PYTHON
 
 BIN = build/venv/bin
 PYTHON_CODE = conmon tests tools demo
-CYTHON_CODE = conmon/*.pyx conmon/core/*.pxd
+CYTHON_CODE = conmon/*.pyx conmon/*.pxd conmon/core/*.pxd
+# conmon before it got the image of its interpreter (conmon/_image.pyx); absent without one
+ORDINARY = build/meson/conmon-linked
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo figures check lint format test \
-	test-podman dev contract clean
+	test-ordinary test-podman dev contract clean
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -61,6 +63,7 @@ check: ## set the tests up, build, lint and run all tests
 	@tools/deps.sh test || { test $$? = 3 && echo 'The tests go on with what is there.'; }
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-ordinary
 
 dev: all
 	@$(BIN)/python tools/venv.py build/venv dev ctl
@@ -76,6 +79,9 @@ format: dev ## format the Python code
 
 test: dev ## run all tests, or those that PYTEST_ARGS names
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+test-ordinary: dev ## run the contract's tests with a conmon whose interpreter starts the ordinary way
+	[ ! -e $(ORDINARY) ] || $(BIN)/python -P -m pytest tests/contract --conmon $(ORDINARY) $(PYTEST_ARGS)
 
 test-podman: dev ## run the tests with podman only
 	$(BIN)/python -P -m pytest tests/podman $(PYTEST_ARGS)

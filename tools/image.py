@@ -68,7 +68,7 @@ def texts(binary: Path) -> list[bytes]:
     asked: list[list[str]] = [["--help"], ["--version", "--sync"], ["--no-such-option"], []]
     found = []
     for words in asked:
-        command = [binary.absolute(), *words]
+        command = [str(binary.absolute()), *words]
         run = subprocess.run(command, check=False, capture_output=True, timeout=SECONDS)
         found.append(b"%d %b %b" % (run.returncode, run.stdout, run.stderr))
     return found

@@ -97,7 +97,9 @@ def loaded_size(elf: Path) -> int:
         struct.unpack_from("<IIQQQQQQ", data, table + number * size) for number in range(count)
     ]
     segments = [header for header in headers if header[0] == 1]
-    return max(header[3] + header[6] for header in segments) - min(h[3] for h in segments)
+    end: int = max(header[3] + header[6] for header in segments)
+    begin: int = min(header[3] for header in segments)
+    return end - begin
 
 
 @pytest.mark.parametrize("more", [304, 320, 400, 480, 560, 640, 720, 800, 880, 960, 1100, 1600])
