@@ -92,10 +92,10 @@ cdef public int conmon_python_life(int life, Record* record, int argc, char** ar
     try:
         arguments = [argv[i] for i in range(argc)]
         if life == Life.LIFE_FINISH:
-            from conmon import finish
-            return finish.main(arguments, record[0], record_texts(record))
-        from conmon import launch
-        return launch.main(arguments)
+            import conmon.finish
+            return conmon.finish.main(arguments, record[0], record_texts(record))
+        import conmon.launch
+        return conmon.launch.main(arguments)
     except BaseException as exception:
         say_internal_error(exception)
     return conclude(record) if life == Life.LIFE_FINISH else 1

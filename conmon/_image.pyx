@@ -103,7 +103,7 @@ cdef inline void* heap_take(size_t size) noexcept nogil:
     if units < CLASSES and heap_free[units] != NULL:
         block = <char*>heap_free[units]
         heap_free[units] = (<void**>block)[0]
-        memset(block, 0, units * UNIT)
+        (<void**>block)[0] = NULL
         return block
     if size > HEAP_SIZE or heap_used + (units + 1) * UNIT > HEAP_SIZE:
         return NULL
@@ -115,6 +115,7 @@ cdef inline void* heap_take(size_t size) noexcept nogil:
 
 cdef inline void heap_give(void* block) noexcept nogil:
     cdef size_t units = heap_size(block)[0] // UNIT
+    memset(block, 0, units * UNIT)
     if units < CLASSES:
         (<void**>block)[0] = heap_free[units]
         heap_free[units] = block

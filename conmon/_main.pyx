@@ -13,7 +13,7 @@ from conmon.core.ending cimport limit_cpu_time
 from conmon.core.record cimport (
     LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
 )
-from conmon.interpreter cimport PyImport_ImportModule, start_interpreter
+from conmon.interpreter cimport start_interpreter
 
 
 cdef extern from "version.h" nogil:
@@ -38,7 +38,7 @@ cdef inline int say_version() noexcept nogil:
 
 
 cdef inline int python_life(int life, Record* record, int argc, char** argv) noexcept nogil:
-    if conmon_image_resume() or start_interpreter():
+    if conmon_image_resume() or start_interpreter(b"conmon._fastio"):
         return conmon_python_life(life, record, argc, argv)
     return conmon_conclude(record) if life == LIFE_FINISH else 1
 
@@ -46,10 +46,7 @@ cdef inline int python_life(int life, Record* record, int argc, char** argv) noe
 cdef inline int make_image() noexcept nogil:
     """For tools/image.py: the image goes to stdout."""
     conmon_image_begin()
-    if (not start_interpreter() or PyImport_ImportModule(b"conmon.launch") == NULL
-            or PyImport_ImportModule(b"conmon.finish") == NULL):
-        return 1
-    return conmon_image_write(1)
+    return conmon_image_write(1) if start_interpreter(b"conmon.rehearsal") else 1
 
 
 cdef enum:

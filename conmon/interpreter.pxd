@@ -69,8 +69,8 @@ cdef extern from "frozen.h" nogil:
 cdef extern CObject* PyInit__fastio() noexcept nogil
 
 
-cdef inline bint start_interpreter() noexcept nogil:
-    """Bring CPython up as far as the Python lives need it; False, reported, if it cannot."""
+cdef inline bint start_interpreter(const char* module) noexcept nogil:
+    """Bring CPython up and import a module; False, reported, if that cannot be."""
     global PyImport_FrozenModules
     cdef PyPreConfig before
     cdef PyConfig config
@@ -94,7 +94,7 @@ cdef inline bint start_interpreter() noexcept nogil:
         config.hash_seed = 0
         config._init_main = 0
         status = Py_InitializeFromConfig(&config)
-    if not PyStatus_Exception(status) and PyImport_ImportModule(b"conmon._fastio") != NULL:
+    if not PyStatus_Exception(status) and PyImport_ImportModule(module) != NULL:
         return True
     say_failure(status.err_msg if status.err_msg != NULL else exception_text())
     return False

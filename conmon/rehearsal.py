@@ -1,0 +1,47 @@
+"""Run once, by import, before the interpreter's image is made (_image.pyx).
+
+It goes through what every Python life does and what leaves no trace outside of the interpreter.
+Afterwards the bytecode is specialised, and attribute and method lookups are cached: a process
+that goes on with the image finds these as they are, and does not copy the pages that they are
+in to write them.
+"""
+
+from conmon import _fastio, cli, diag, finish, launch, logdrivers, parent, runtime
+
+# The evaluator specialises what it has run more often than this (CPython: 8, later 2).
+_ROUNDS = 16
+_PODMAN = (
+    b"--api-version 1 -c 0123abcd -u 0123abcd -r / -b /bundle -p /bundle/pidfile -n name"
+    b" --exit-dir /exits --persist-dir /persist --full-attach -s -l k8s-file:/log"
+    b" --log-level warning --syslog --conmon-pidfile /conmon.pid --runtime-arg --log-format=json"
+    b" --runtime-arg --log --runtime-arg=/log --exit-command /exit --exit-command-arg --root"
+    b" --exit-command-arg /root --exit-command-arg container --exit-command-arg cleanup"
+)
+_EXEC = b" -e --exec-attach --exec-process-spec /process"
+
+
+def _rehearse(line: bytes) -> None:
+    options = cli.parse(line.split())
+    cli.check_early(options)
+    life = launch.Launch([b"conmon"], options)
+    life.configure()
+    life.plan = logdrivers.plan_paths(options)
+    logdrivers.check_options(options, life.plan)
+    life.oom_score = None
+    life.owes_exit_command = False
+    runtime.command(options)
+    life.report(1)
+    life.report(-1, b"text")
+    life.describe_exit_command()
+    finish.write_exit_files(life.fields, {})
+    finish.report(life.fields, {})
+    finish.remove_names(life.fields, {})
+    parent.pipe_from_environment(parent.SYNC)
+    diag.trace(b"nobody hears this")
+
+
+for _ in range(_ROUNDS):
+    _rehearse(_PODMAN)
+    _rehearse(_PODMAN + _EXEC)
+diag.configure(diag.WARNING, False, b"")
+_fastio.new_record()
