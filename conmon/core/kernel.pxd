@@ -208,6 +208,7 @@ cdef extern from "<unistd.h>" nogil:
     long sysconf(int name)
     enum: _SC_OPEN_MAX
     pid_t fork()
+    pid_t vfork()
     pid_t getpid()
     pid_t getppid()
     pid_t getpgid(pid_t pid)
