@@ -9,12 +9,12 @@ plain values (paths and texts are bytes, fds are ints).
 from libc.errno cimport EINTR, ENAMETOOLONG, EPROTO, errno
 from libc.stdlib cimport calloc, free, malloc
 from libc.stdlib cimport getenv as c_getenv
-from libc.string cimport memcpy, memset, strcmp, strlen
+from libc.string cimport memcpy, memset, strcmp, strerror, strlen
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
 from conmon.core.closefds cimport close_all_but as core_close_all_but
 from conmon.core.control cimport ctl_line
-from conmon.core.diag cimport syslog_send
+from conmon.core.diag cimport LEVEL_ERROR, say_errno, syslog_send
 from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport conclude
@@ -31,7 +31,7 @@ from conmon.core.logfile cimport log_finish
 from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
 from conmon.core.reaper cimport monitor_signals
 from conmon.core.record cimport (
-    RECORD_VERSION, Life, Record, life_enter, record_magic, record_text,
+    RECORD_VERSION, Life, Next, Record, life_enter, record_magic, record_text,
 )
 from conmon.core.spawn cimport SPAWN_KEEP, SPAWN_NULL, Spawn, spawn_runtime
 from conmon.core.state cimport CHUNK, Monitor
@@ -72,9 +72,22 @@ cdef extern from "<locale.h>" nogil:
 
 # --- the lives without an interpreter -------------------------------------------------------
 
-cdef public int conmon_monitor(Record* record, char** argv) noexcept nogil:
-    """The monitor life; it ends in the finish life, or returns conmon's exit status."""
-    return monitor_main(record, argv)
+cdef public int conmon_monitor(Record* record, char** argv, Next* next) noexcept nogil:
+    """The monitor life. The finish life is `next`, or without one it is entered by exec.
+
+    Returns conmon's exit status, which counts where nothing comes next.
+    """
+    cdef int failure
+    record = monitor_main(record)
+    if next != NULL:
+        next.life = Life.LIFE_FINISH
+        next.record = record
+        return 0
+    failure = life_enter(Life.LIFE_FINISH, record, argv)
+    say_errno(
+        record, LEVEL_ERROR, b"Failed to enter the finish life, writing the exit files here",
+        strerror(-failure))
+    return conclude(record)
 
 
 cdef public int conmon_linger(Record* record) noexcept nogil:
@@ -87,8 +100,15 @@ cdef public int conmon_conclude(Record* record) noexcept nogil:
     return conclude(record)
 
 
-cdef public int conmon_python_life(int life, Record* record, int argc, char** argv) noexcept:
+# Where a Python life puts what comes after it in this process; NULL: it comes by exec.
+cdef Next* successor = NULL
+
+
+cdef public int conmon_python_life(
+        int life, Record* record, int argc, char** argv, Next* next) noexcept:
     """The launch or the finish life; conmon's exit status. There is an interpreter by now."""
+    global successor
+    successor = next
     try:
         arguments = [argv[i] for i in range(argc)]
         if life == Life.LIFE_FINISH:
@@ -197,8 +217,15 @@ cdef char** pointers(list texts) except NULL:
 
 
 def enter_life(int life, dict fields, dict texts, list argv):
-    """Become another life of conmon, with `argv`. Does not return; OSError if it cannot."""
+    """Become another life of conmon, with `argv`. OSError if it cannot.
+
+    Returns, if at all, a 0 that this life has to return at once: then the other one begins.
+    """
     cdef Record* record = record_build(fields, texts)
+    if successor != NULL:
+        successor.life = life
+        successor.record = record
+        return 0
     raise OSError(-life_enter(life, record, pointers(argv)), "cannot enter the next life")
 
 
@@ -207,7 +234,7 @@ def monitor(dict fields, dict texts, list argv):
 
     Signals must be blocked. It becomes the finish life if it can.
     """
-    return monitor_main(record_build(fields, texts), pointers(argv))
+    return conmon_monitor(record_build(fields, texts), pointers(argv), NULL)
 
 
 def linger(dict fields, dict texts):

@@ -11,7 +11,7 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.ending cimport limit_cpu_time
 from conmon.core.record cimport (
-    LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, Record, life_take,
+    LIFE_FINISH, LIFE_LAUNCH, LIFE_LINGER, LIFE_MONITOR, LIFE_NONE, Next, Record, life_take,
 )
 from conmon.interpreter cimport start_interpreter
 
@@ -22,13 +22,16 @@ cdef extern from "version.h" nogil:
 # _image.pyx
 cdef extern void conmon_image_begin() noexcept nogil
 cdef extern int conmon_image_write(int fd) noexcept nogil
-cdef extern int conmon_image_missing() noexcept nogil
-cdef extern int conmon_image_resume() noexcept nogil
+cdef extern bint conmon_image_room() noexcept nogil
+cdef extern bint conmon_image_ready() noexcept nogil
+cdef extern void conmon_image_resume() noexcept nogil
+cdef extern void conmon_image_leave() noexcept nogil
 
 # _fastio.pyx
-cdef extern int conmon_monitor(Record* record, char** argv) noexcept nogil
+cdef extern int conmon_monitor(Record* record, char** argv, Next* next) noexcept nogil
 cdef extern int conmon_linger(Record* record) noexcept nogil
-cdef extern int conmon_python_life(int life, Record* record, int argc, char** argv) noexcept nogil
+cdef extern int conmon_python_life(
+    int life, Record* record, int argc, char** argv, Next* next) noexcept nogil
 cdef extern int conmon_conclude(Record* record) noexcept nogil
 
 
@@ -37,9 +40,20 @@ cdef inline int say_version() noexcept nogil:
     return 0
 
 
-cdef inline int python_life(int life, Record* record, int argc, char** argv) noexcept nogil:
-    if conmon_image_resume() or start_interpreter(b"conmon._fastio"):
-        return conmon_python_life(life, record, argc, argv)
+cdef inline int python_life(
+        int life, Record* record, int argc, char** argv, Next* next) noexcept nogil:
+    """The launch or the finish life, in the image's interpreter or in one that starts now."""
+    cdef int status
+    if life == LIFE_FINISH:
+        save_exit_code_on_death(record)
+    if conmon_image_ready():
+        conmon_image_resume()
+        status = conmon_python_life(life, record, argc, argv, next)
+        if next.life != LIFE_NONE:
+            conmon_image_leave()
+        return status
+    if start_interpreter(b"conmon._fastio"):
+        return conmon_python_life(life, record, argc, argv, NULL)
     return conmon_conclude(record) if life == LIFE_FINISH else 1
 
 
@@ -81,23 +95,39 @@ cdef inline void fill_stdio() noexcept nogil:
     close(fd)
 
 
+cdef inline int live(int life, Record* record, int argc, char** argv) noexcept nogil:
+    """One life after the other, if need be; conmon's exit status.
+
+    With an image a life goes over into the next within the process. Otherwise it does so by exec.
+    """
+    cdef Next next
+    cdef int status = 0
+    cdef bint ready = conmon_image_ready()
+    next.life = life
+    next.record = record
+    while next.life != LIFE_NONE:
+        life = next.life
+        next.life = LIFE_NONE
+        if life == LIFE_MONITOR:
+            status = conmon_monitor(next.record, argv, &next if ready else NULL)
+        elif life == LIFE_LINGER:
+            status = conmon_linger(next.record)
+        else:
+            status = python_life(life, next.record, argc, argv, &next)
+    return status
+
+
 cdef public int main(int argc, char** argv) noexcept nogil:
     cdef Record* record
     cdef int life
     if argc == 2 and strcmp(argv[1], b"--version") == 0:
         return say_version()
-    if getenv(b"_CONMON_MAKE_IMAGE") != NULL and conmon_image_missing():
+    if getenv(b"_CONMON_MAKE_IMAGE") != NULL and conmon_image_room():
         return make_image()
     life = life_take(&record)
-    if life != LIFE_LAUNCH:
-        prctl(PR_SET_NAME, b"conmon")
-    else:
+    if life == LIFE_LAUNCH:
         fill_stdio()
-    if life == LIFE_MONITOR:
-        return conmon_monitor(record, argv)
-    if life == LIFE_LINGER:
-        return conmon_linger(record)
-    if life == LIFE_FINISH:
-        save_exit_code_on_death(record)
+    else:
+        prctl(PR_SET_NAME, b"conmon")
     # the process ends here: taking an interpreter down would only cost time
-    _exit(python_life(life, record, argc, argv))
+    _exit(live(life, record, argc, argv))

@@ -84,7 +84,7 @@ def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) ->
     """Hand over to the linger life, which waits at no cost; conmon's exit status if it cannot."""
     fields["sync_fd"] = -1
     try:
-        _fastio.enter_life(_fastio.LINGER, fields, texts, argv)
+        return _fastio.enter_life(_fastio.LINGER, fields, texts, argv)
     except OSError as error:
         diag.warn(b"Failed to enter the linger life: " + diag.strerror(error))
     return _fastio.linger(fields, texts)

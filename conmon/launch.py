@@ -59,13 +59,13 @@ class Launch:
             process.daemonize(options.conmon_pidfile)
         self.open_notify()
         self.fields["sync_fd"] = parent.pipe_from_environment(parent.SYNC)
-        attach_pipe = parent.attach_pipe() if options.exec_attach else -1
+        self.attach_pipe = parent.attach_pipe() if options.exec_attach else -1
         if not self.plan.passthrough:
             process.drop_stdio(self.null)
         process.lead_session()
         self.open_channels()
         if options.exec_attach:
-            parent.send(attach_pipe, parent.message(b"data", 0))
+            parent.send(self.attach_pipe, parent.message(b"data", 0))
         _fastio.block_signals()
         self.signal_fd = _fastio.signal_fd()
         held = self.start_container()
@@ -218,6 +218,7 @@ class Launch:
 
     def become_monitor(self, held: runtime.Held) -> int:
         """Hand everything over; conmon's exit status, if the monitor had to run in here."""
+        self.close_own_fds()
         options, fields, stdio = self.options, self.fields, self.stdio
         fields["stdin_fd"] = stdio.stdin
         fields["stdout_fd"] = stdio.stdout
@@ -239,11 +240,17 @@ class Launch:
         self.texts["exit_dir"] = options.exit_dir
         self.describe_exit_command()
         try:
-            _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
+            return _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
         except (OSError, MemoryError) as error:
             # the container runs: its exit code must not be lost, whatever the memory costs
             diag.warn(b"Failed to enter the monitor life: " + diag.internal_error(error))
         return _fastio.monitor(fields, self.texts, self.argv)
+
+    def close_own_fds(self) -> None:
+        """Close what no other life needs: all but what the record names and the caller's own."""
+        for fd in (self.null, self.signal_fd, self.attach_pipe):
+            if fd >= 0:
+                posix.close(fd)
 
     def spool(self, held: runtime.Held) -> None:
         """Pass on what was held, in a memfd: stdout's bytes, then stderr's."""

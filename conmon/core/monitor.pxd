@@ -12,12 +12,11 @@ from conmon.core.control cimport on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
-from conmon.core.ending cimport conclude
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
     MAP_PRIVATE, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
-    SIG_IGN, SIGPIPE, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
+    SIG_DFL, SIG_IGN, SIGPIPE, SIGTERM, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
     epoll_create1, fsync, itimerspec, madvise, mmap, munmap, pread, signalfd, sigprocmask,
     sigset_t, timerfd_create, timerfd_settime, waitpid,
 )
@@ -28,9 +27,7 @@ from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
 )
-from conmon.core.record cimport (
-    LIFE_FINISH, Record, life_enter, record_forget_fds, record_text,
-)
+from conmon.core.record cimport Record, record_forget_fds, record_text
 from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
 from conmon.core.stranger cimport pidfd_open
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
@@ -41,10 +38,14 @@ cdef enum:
 
 
 cdef inline void block_signals() noexcept nogil:
-    """Take the signals through the signalfd; SIGPIPE and SIGXFSZ become errors of write()."""
+    """Take the signals through the signalfd; SIGPIPE and SIGXFSZ become errors of write().
+
+    The launch life's handler of SIGTERM goes: nothing of that life is to be run any more.
+    """
     cdef sigset_t set
     monitor_signals(&set)
     sigprocmask(SIG_BLOCK, &set, NULL)
+    c_signal(SIGTERM, SIG_DFL)
     c_signal(SIGPIPE, SIG_IGN)
     c_signal(SIGXFSZ, SIG_IGN)
 
@@ -170,8 +171,8 @@ cdef inline void run(Monitor* m) noexcept nogil:
         streams_arm(m)
 
 
-cdef inline void monitor_finish(Monitor* m, char** argv) noexcept nogil:
-    """The end in C17's order, up to the finish life. Returns only if that cannot start."""
+cdef inline void monitor_finish(Monitor* m) noexcept nogil:
+    """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
     oom_check(m)
     notify_drain(m)
@@ -191,13 +192,10 @@ cdef inline void monitor_finish(Monitor* m, char** argv) noexcept nogil:
     # here too: they must be free before anybody sees the exit (C17.6).
     close_all_but(<int*>&record.sync_fd, 1 if record.sync_fd >= 0 else 0)
     record_forget_fds(record)
-    say_errno(
-        record, LEVEL_ERROR, b"Failed to enter the finish life, writing the exit files here",
-        strerror(-life_enter(LIFE_FINISH, record, argv)))
 
 
-cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
-    """The monitor life, whole; conmon's exit status if the finish life could not be entered."""
+cdef inline Record* monitor_main(Record* record) noexcept nogil:
+    """The monitor life, whole; the record, which has moved, for the finish life."""
     cdef Monitor m
     cdef int failure
     block_signals()
@@ -214,8 +212,8 @@ cdef inline int monitor_main(Record* record, char** argv) noexcept nogil:
         monitor_arm(&m)
         forward_held(&m)
         run(&m)
-        monitor_finish(&m, argv)
-    return conclude(record)
+        monitor_finish(&m)
+    return record
 
 
 cdef inline void wait_only(Record* record) noexcept nogil:

@@ -1,10 +1,11 @@
-"""The handoff record: all that one life of conmon passes to the next, in a sealed memfd.
+"""The handoff record: all that one life of conmon passes to the next.
 
 A record is the struct `Record`, followed by a blob of bytes. Fields that name text hold the
 offset of a NUL-terminated string, counted from the start of the record; 0 is "none". The
 struct is the one definition: the Python lives see it as a dict of the same names.
 
-The life and the memfd's number travel in one environment variable, `_CONMON_LIFE=life:fd`.
+Between lives of one process it stays where it is. Over an exec it goes in a sealed memfd: the
+life and the memfd's number travel in one environment variable, `_CONMON_LIFE=life:fd`.
 It is believed only if the fd is a memfd with all seals set and the right magic, and it is
 taken out of the environment before anything else happens.
 """
@@ -26,6 +27,7 @@ cdef enum:
     RECORD_LIMIT = 4 << 20  # bytes; the longest argument list that execve takes fits
 
 cdef enum Life:
+    LIFE_NONE = -1
     LIFE_LAUNCH = 0
     LIFE_MONITOR = 1
     LIFE_FINISH = 2
@@ -127,6 +129,12 @@ ctypedef struct Record:
     uint32_t exit_argv      # strings one after the other, ended by an empty one
 
     Counters counters
+
+
+# What a life leaves to be done in the same process; LIFE_NONE is "nothing".
+cdef struct Next:
+    int life
+    Record* record
 
 
 cdef inline uint64_t record_magic() noexcept nogil:
