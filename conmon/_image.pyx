@@ -47,28 +47,38 @@ cdef extern from "Python.h" nogil:
     void PyOS_BeforeFork()
     void PyOS_AfterFork_Child()
 
+cdef extern from "<link.h>" nogil:
+    ctypedef struct Header "ElfW(Ehdr)":
+        size_t e_phoff
+        int e_phnum
+    ctypedef struct Segment "ElfW(Phdr)":
+        int p_type
+        int p_flags
+        size_t p_vaddr
+        size_t p_memsz
+    enum: PF_W, PT_LOAD
+
 cdef extern from *:
     """
+    #include <link.h>
     #include <stdlib.h>
     #ifdef CONMON_IMAGE
     extern char conmon_image_start[], conmon_image_end[]; /* tools/image.ld */
-    extern char __executable_start[], etext[];            /* ld's own script */
+    extern const ElfW(Ehdr) __ehdr_start;                 /* ld itself */
     static char conmon_image_heap[CONMON_IMAGE] __attribute__((section("conmon_heap")));
     #else
     #define conmon_image_start ((char *)0)
     #define conmon_image_end ((char *)0)
     #define conmon_image_heap ((char *)0)
-    #define __executable_start ((char *)0)
-    #define etext ((char *)0)
+    static const ElfW(Ehdr) __ehdr_start;
     #define CONMON_IMAGE 0
     #endif
     """
     char* conmon_image_start
     char* conmon_image_end
     char* conmon_image_heap
-    char* text_start "__executable_start"
-    char* text_end "etext"
     const size_t HEAP_SIZE "CONMON_IMAGE"
+    const Header elf_header "__ehdr_start"
     void libc_free "free"(void* block) nogil
     void* libc_realloc "realloc"(void* block, size_t size) nogil
 
@@ -293,9 +303,19 @@ cdef public void conmon_image_leave() noexcept nogil:
         all_mapped = head.next
         munmap(head, head.length)
     madvise(conmon_image_start, conmon_image_end - conmon_image_start, MADV_DONTNEED)
-    # the interpreter's code is not needed either: it counts as resident while it is mapped
-    madvise(text_start, (text_end - text_start) & ~<size_t>(PAGE - 1), MADV_DONTNEED)
+    drop_code()
     drop_stack()
+
+
+cdef inline void drop_code() noexcept nogil:
+    """Let go of the interpreter's code and constants: they count as resident while mapped."""
+    cdef const Segment* segment = <const Segment*>(<char*>&elf_header + elf_header.e_phoff)
+    cdef int i
+    cdef size_t begin
+    for i in range(elf_header.e_phnum):
+        if segment[i].p_type == PT_LOAD and not segment[i].p_flags & PF_W:
+            begin = segment[i].p_vaddr & ~<size_t>(PAGE - 1)
+            madvise(<void*>begin, segment[i].p_vaddr + segment[i].p_memsz - begin, MADV_DONTNEED)
 
 
 cdef inline void drop_stack() noexcept nogil:

@@ -14,11 +14,11 @@ from conmon.core.deliver cimport clients_deliver
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLLIN, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
-    MAP_PRIVATE, pid_t, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK,
-    SIG_DFL, SIG_IGN, SIGPIPE, SIGTERM, SIGXFSZ, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
-    epoll_create1, fsync, itimerspec, madvise, mmap, munmap, pread, signalfd, sigprocmask,
-    sigset_t, timerfd_create, timerfd_settime, waitpid,
+    CLOCK_MONOTONIC, EPOLLIN, EPOLL_CLOEXEC, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
+    MAP_PRIVATE, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIGPIPE, SIGTERM, SIGXFSZ,
+    SIG_BLOCK, SIG_DFL, SIG_IGN, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
+    epoll_create1, fsync, itimerspec, madvise, mmap, munmap, pid_t, pread, signalfd,
+    sigprocmask, sigset_t, timerfd_create, timerfd_settime, waitpid,
 )
 from conmon.core.logfile cimport log_finish, log_limits
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
