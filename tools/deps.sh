@@ -21,7 +21,7 @@ packages_apt() {
         test)
             packages_apt demo
             echo conmon podman runc socat catatonit jq uidmap strace binutils passwd
-            echo procps systemd
+            echo procps systemd user-mode-linux # for cgroup v2
             ;;
     esac
 }
