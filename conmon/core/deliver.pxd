@@ -14,7 +14,7 @@ from conmon.core.ending cimport restore_signals
 from conmon.core.kernel cimport (
     EPOLL_CLOEXEC, SIG_IGN, SIGPIPE, _exit, c_signal, epoll_create1, fork, pid_t,
 )
-from conmon.core.loop cimport dispatch, source_init
+from conmon.core.loop cimport dispatch, source_close, source_init
 from conmon.core.state cimport CLIENT_LIMIT, Client, Monitor
 
 
@@ -25,6 +25,19 @@ cdef inline bint any_client_waits(Monitor* m) noexcept nogil:
             return True
         client = client.next
     return False
+
+
+cdef inline bint clients_are_due(Monitor* m) noexcept nogil:
+    """Let go of the clients that have got everything; whether any are left."""
+    cdef Client* client = m.clients
+    cdef bint due = False
+    while client != NULL:
+        if client.source.fd >= 0 and client.head < client.tail:
+            due = True
+        else:
+            source_close(m, &client.source)
+        client = client.next
+    return due
 
 
 cdef inline void deliver(Monitor* m) noexcept nogil:
@@ -52,7 +65,7 @@ cdef inline void deliver(Monitor* m) noexcept nogil:
         if client.source.fd >= 0:
             client_arm(m, client)
         client = client.next
-    while any_client_waits(m) and dispatch(m, -1) >= 0:
+    while clients_are_due(m) and dispatch(m, -1) >= 0:
         pass
     _exit(0)
 
