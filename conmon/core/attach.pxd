@@ -9,7 +9,7 @@ Input: packets of at most 32768 bytes; end of file closes the container's stdin 
 for (-i) and is not to stay open. While the container does not read, clients are not read.
 """
 
-from libc.errno cimport EAGAIN, EINTR, EMFILE, ENFILE, errno
+from libc.errno cimport EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset, strerror
@@ -81,7 +81,7 @@ cdef inline void client_close(Monitor* m, Client* client) noexcept nogil:
     m.retired = client
     m.client_count -= 1
     m.record.counters.clients_now = m.client_count
-    watch(m, &m.listener, EPOLLIN)  # it rests while fds are short
+    watch(m, &m.listener, EPOLLIN)  # it rests while there are too many
 
 
 cdef inline void client_end_output(Monitor* m, Client* client) noexcept nogil:
@@ -269,10 +269,16 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
     cdef Client* client
     cdef int fd = accept4(source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
-        if errno == EMFILE or errno == ENFILE:
-            say_errno(m.record, LEVEL_WARNING, b"No attach client can come in", strerror(errno))
-            watch(m, source, 0)  # until one goes
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            if not m.starved_told:
+                say_errno(
+                    m.record, LEVEL_WARNING, b"No attach client can come in", strerror(errno))
+            watch(m, source, 0)  # it would spin: retry.pxd
+            m.starved = m.starved_told = True
         return False
+    if m.starved_told:
+        m.starved_told = False
+        say(m.record, LEVEL_WARNING, b"Attach clients come in again")
     client = <Client*>calloc(1, sizeof(Client))
     if client == NULL:
         close(fd)

@@ -33,11 +33,10 @@ from conmon.core.journalsocket cimport (
 )
 from conmon.core.kernel cimport (
     CLOCK_MONOTONIC, EPOLLIN, EPOLLOUT, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE,
-    POLLOUT, PROT_READ, PROT_WRITE, TFD_CLOEXEC, TFD_NONBLOCK, clock_gettime, itimerspec,
-    madvise, mmap, munmap, poll, pollfd, read, snprintf, timerfd_create, timerfd_settime,
-    timespec,
+    POLLOUT, PROT_READ, PROT_WRITE, TFD_CLOEXEC, TFD_NONBLOCK, itimerspec, madvise,
+    mmap, munmap, poll, pollfd, read, snprintf, timerfd_create, timerfd_settime,
 )
-from conmon.core.loop cimport source_close, source_init, watch
+from conmon.core.loop cimport now_ms, source_close, source_init, watch
 from conmon.core.record cimport record_text
 from conmon.core.state cimport CHUNK, RECORD_DATA, Journal, JournalLine, Monitor, Source
 
@@ -65,12 +64,6 @@ cdef struct Queued:
     char priority
     char prefix
     bint partial
-
-
-cdef inline int64_t now_ms() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
 
 
 cdef inline size_t journal_area_size() noexcept nogil:

@@ -7,16 +7,23 @@ Source outlives its round and its handler is skipped when its fd is -1.
 """
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from conmon.core.kernel cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP, close, epoll_ctl,
-    epoll_event, epoll_wait,
+    CLOCK_MONOTONIC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP,
+    clock_gettime, close, epoll_ctl, epoll_event, epoll_wait, timespec,
 )
 from conmon.core.state cimport Handler, Monitor, Source
 
 cdef enum:
     ROUND = 16  # events taken by one epoll_wait
+
+
+cdef inline int64_t now_ms() noexcept nogil:
+    """Milliseconds of a clock that nobody sets."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
 
 
 cdef inline void source_init(Source* source, int fd, Handler handle) noexcept nogil:

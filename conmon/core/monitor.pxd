@@ -26,10 +26,11 @@ from conmon.core.notify cimport notify_drain, on_notify, on_notify_timer
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
+    stranger_watch,
 )
 from conmon.core.record cimport Record, record_forget_fds, record_text
+from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
 from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
-from conmon.core.stranger cimport pidfd_open
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
 
 cdef enum:
@@ -106,15 +107,13 @@ cdef inline void arm_timeout(Monitor* m) noexcept nogil:
 
 
 cdef inline void find_container(Monitor* m) noexcept nogil:
-    """See whether the container is our child; if it is not, a pidfd tells of its end."""
+    """See whether the container is our child, of whose end a signal tells."""
     cdef int status
     cdef pid_t pid = waitpid(m.record.container_pid, &status, WNOHANG)
     if pid > 0:
         container_ended(m, exit_code_of(status))
     elif pid < 0 and errno == ECHILD:
-        m.pidfd.fd = pidfd_open(m.record.container_pid)
-        if m.pidfd.fd < 0:
-            on_pidfd(m, &m.pidfd, 0)
+        stranger_watch(m)
     reap(m)
 
 
@@ -164,9 +163,12 @@ cdef inline void run(Monitor* m) noexcept nogil:
     """Until the container has ended. Idle, this sleeps for ever: no timer wakes it."""
     cdef int timeout
     while m.running:
-        timeout = IDLE_AFTER if m.touched > KEEP_BUFFERS else -1
+        timeout = IDLE_AFTER
+        if m.touched <= KEEP_BUFFERS:
+            timeout = RETRY_AFTER if retry_due(m) else -1
         if dispatch(m, timeout) == 0:
             give_buffers_back(m)
+        retry(m)
         clients_free_retired(m)
         streams_arm(m)
 

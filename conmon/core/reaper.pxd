@@ -4,18 +4,20 @@ The signals are blocked before the first exec, so none is lost between two lives
 while there is no signalfd stays pending.
 """
 
-from libc.errno cimport ECHILD, errno
+from libc.errno cimport ECHILD, ESRCH, errno
 from libc.stdint cimport uint32_t
+from libc.string cimport strerror
 
-from conmon.core.diag cimport LEVEL_WARNING, say
+from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM,
     SIGUSR1, SIGXFSZ, WEXITSTATUS, WIFEXITED, WIFSIGNALED, WNOHANG, WTERMSIG,
     SFD_CLOEXEC, SFD_NONBLOCK, c_signal, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
     signalfd, signalfd_siginfo, sigprocmask, sigset_t, waitpid,
 )
+from conmon.core.loop cimport source_close
 from conmon.core.state cimport Monitor, Source
-from conmon.core.stranger cimport stranger_status
+from conmon.core.stranger cimport pidfd_open, stranger_lives, stranger_status
 
 
 cdef inline void monitor_signals(sigset_t* set) noexcept nogil:
@@ -84,3 +86,27 @@ cdef inline void on_pidfd(Monitor* m, Source* source, uint32_t events) noexcept 
         say(m.record, LEVEL_WARNING,
             b"The container was not our child: its exit code is not known")
     container_ended(m, exit_code_of(status) if status >= 0 else -1)
+
+
+cdef inline void stranger_watch(Monitor* m) noexcept nogil:
+    """Have the container, which is not our child, watched by a pidfd; by the clock without one.
+
+    Whether it has ended is looked at as well: its pid may be another process's by now.
+    """
+    cdef pid_t pid = m.record.container_pid
+    cdef int failure
+    m.pidfd.fd = pidfd_open(pid)
+    failure = errno if m.pidfd.fd < 0 else 0
+    if failure == 0 and not m.by_clock:
+        return
+    if failure == ESRCH or not stranger_lives(pid, &m.container_start):
+        source_close(m, &m.pidfd)
+        m.by_clock = False
+        on_pidfd(m, &m.pidfd, 0)
+    elif failure == 0:
+        m.by_clock = False
+    elif not m.by_clock:
+        m.by_clock = True
+        say_errno(
+            m.record, LEVEL_WARNING, b"No pidfd for the container, looking for its end instead",
+            strerror(failure))

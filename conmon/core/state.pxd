@@ -123,6 +123,11 @@ cdef struct Monitor:
     bint running
     int stalled               # clients whose queue is full
     int client_count
+    bint starved              # a client waits that there is no fd for
+    bint starved_told
+    bint by_clock             # no pidfd could be had for a container that is not our child
+    uint64_t container_start  # of such a container: stranger.pxd; 0: not known
+    int64_t retry_at          # ms; retry.pxd
     Client* clients
     Client* retired           # closed in this round of events; freed after it
     Stream out

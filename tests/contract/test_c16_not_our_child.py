@@ -11,8 +11,9 @@ import time
 import pytest
 from harness import Container
 from harness_exec import as_podman_exec
-from harness_os import Process
-from harness_proc import context_switches, settled
+from harness_os import Deadline, Process
+from harness_proc import context_switches, open_fds, settled
+from harness_syslog import Syslog
 
 pytestmark = pytest.mark.ours("it hangs for ever, or reports 0 (C20.12)")
 
@@ -153,3 +154,52 @@ def test_pid_that_never_was(container: Container) -> None:
     container.launch()
     assert container.started() == 999999999
     assert container.end() == -1
+
+
+def without_pidfd(failure: str) -> list[str]:
+    """Words before a command: pidfd_open fails in it. strace is no parent of it (-D)."""
+    inject = f"pidfd_open:error={failure}"
+    return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={inject}"]
+
+
+@pytest.mark.parametrize("failure", ["ENOSYS", "EPERM", "EMFILE"])
+def test_no_pidfd(container: Container, failure: str) -> None:
+    """C20.12: without pidfds (Linux before 5.3, a filter, no fd left) an end is an end, no sooner.
+
+    Its parent has not waited for it, so the code is known as well.
+    """
+    other = Elsewhere(container, "exit 37")
+    syslog = Syslog(container)
+    container.launch("--syslog", wrapper=[*syslog.wrapper, *without_pidfd(failure)])
+    container.started()
+    syslog.until(b"No pidfd for the container, looking for its end instead")
+    time.sleep(0.6)  # the measurement: the monitor looks in it, and must not see an end
+    assert not container.exit_file.exists()
+    other.go()
+    assert container.end() == 37
+
+
+def test_no_pidfd_and_the_end_is_waited_for(container: Container) -> None:
+    """C20.12: the same, but nothing is left of the process: its end is noticed, not how it was."""
+    other = Elsewhere(container, "exit 37")
+    container.launch(wrapper=without_pidfd("ENOSYS"))
+    container.started()
+    other.go()
+    other.process.wait()
+    assert container.end() == -1
+
+
+def test_pidfd_later(container: Container) -> None:
+    """C20.12: a pidfd that could not be had at first is had later; then nobody looks any more."""
+    other = Elsewhere(container, "exit 37")
+    container.launch(wrapper=without_pidfd("EMFILE:when=1"))
+    container.started()
+    deadline = Deadline()
+    while "anon_inode:[pidfd]" not in open_fds(container.monitor.pid).values():
+        assert not deadline.passed()
+        time.sleep(0.005)  # polled: a new fd has no event
+    before = settled(container.monitor.pid)
+    time.sleep(0.6)  # the measurement: nothing may happen in it
+    assert context_switches(container.monitor.pid) == before
+    other.go()
+    assert container.end() == 37

@@ -1,0 +1,115 @@
+"""C20.2: as many clients as are taken, and a monitor that has no fd left."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Iterator
+
+import pytest
+from harness import Container
+from harness_os import Deadline
+from harness_proc import context_switches, open_fds, settled
+from harness_syslog import Syslog
+
+pytestmark = pytest.mark.ours("it has no bound, and waits for nothing when fds are short")
+
+CLIENTS = 128
+BYTES = 600_000  # more than a client's socket holds, less than its queue may hold besides
+
+
+def launch(container: Container, command: str) -> Syslog:
+    """A container that waits for its start; conmon is heard."""
+    container.put("data", b"0123456789abcde\n" * (BYTES // 16))
+    container.fifo("start")
+    container.command(command)
+    syslog = Syslog(container)
+    container.launch("--syslog", "--attach-slow-client", "drop", wrapper=syslog.wrapper)
+    container.started()
+    return syslog
+
+
+@contextlib.contextmanager
+def no_fd_left(container: Container) -> Iterator[None]:
+    """The monitor can open no fd for as long as this lasts."""
+    pid = container.monitor.pid
+    used = set(open_fds(pid))
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def test_most_clients(container: Container) -> None:
+    """C20.21: no more than 128 clients are taken; who comes then waits until one goes.
+
+    At the end each gets what it is due, and its end of file, whether others read or not.
+    """
+    syslog = launch(container, "cat data")
+    clients = [container.attach() for _ in range(CLIENTS)]
+    assert syslog.next().text.endswith(b"No more attach clients are taken until one goes")
+    late = container.attach(accepted=False)
+    container.open_fifo(container.bundle / "start")
+    first = clients.pop()
+    assert len(first.read_all()) == BYTES
+    assert container.end() == 0
+    for client in clients:
+        assert len(client.read_all()) == BYTES
+    assert not late.stream(2)
+
+
+def test_client_after_one_has_gone(container: Container) -> None:
+    """C20.21: a place that becomes free is the next client's."""
+    syslog = launch(container, "cat data")
+    clients = [container.attach() for _ in range(CLIENTS)]
+    syslog.until(b"No more attach clients are taken until one goes")
+    late = container.attach(accepted=False)
+    clients.pop().close()
+    wait_accepted(container, CLIENTS)
+    container.open_fifo(container.bundle / "start")
+    assert len(late.read_all()) == BYTES
+    assert container.end() == 0
+    for client in clients:
+        client.close()
+
+
+def wait_accepted(container: Container, count: int) -> None:
+    """Wait until the backlog of the attach socket is empty, and `count` clients are there."""
+    deadline = Deadline()
+    while True:
+        targets = open_fds(container.monitor.pid).values()
+        if len([target for target in targets if target.startswith("socket:")]) == count + 2:
+            return
+        assert not deadline.passed()
+        time.sleep(0.002)  # polled: an accept has no event that others can wait for
+
+
+def test_client_without_an_fd(container: Container) -> None:
+    """C20.2: a client comes in once there is an fd again, though no other client goes."""
+    syslog = launch(container, "cat data")
+    with no_fd_left(container):
+        client = container.attach(accepted=False)
+        before = settled(container.monitor.pid)
+        time.sleep(1)  # the measurement: it tries now and then, and does not spin
+        assert context_switches(container.monitor.pid) - before < 20
+    wait_accepted(container, 1)
+    assert syslog.next().text.endswith(b"Attach clients come in again")
+    container.open_fifo(container.bundle / "start")
+    assert len(client.read_all()) == BYTES
+    assert container.end() == 0
+
+
+def test_client_that_gives_up(container: Container) -> None:
+    """C20.2: the same after a client that has not waited."""
+    launch(container, "cat data")
+    with no_fd_left(container):
+        container.attach(accepted=False).close()
+        settled(container.monitor.pid)
+    client = container.attach()
+    container.open_fifo(container.bundle / "start")
+    assert len(client.read_all()) == BYTES
+    assert container.end() == 0
