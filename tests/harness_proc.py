@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import resource
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness_os import Deadline
@@ -72,6 +75,24 @@ def settled(pid: int) -> int:
             return now
         assert not deadline.passed(), f"process {pid} never settles"
         before = now
+
+
+@contextlib.contextmanager
+def no_fd_left(pid: int) -> Iterator[None]:
+    """A monitor, in its loop, can open no fd for as long as this lasts."""
+    deadline = Deadline()
+    while "anon_inode:[eventpoll]" not in open_fds(pid).values():
+        assert not deadline.passed(), f"process {pid} has no loop"
+        time.sleep(0.002)  # polled: a new fd has no event
+    settled(pid)
+    used = set(open_fds(pid))
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 def private_dirty_kb(pid: int) -> int:

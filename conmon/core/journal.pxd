@@ -23,7 +23,7 @@ A host without a journal has no socket to wait for, so that comes to LOSING at o
 entry after LOSING says how much is missing.
 """
 
-from libc.errno cimport EAGAIN, ENOENT
+from libc.errno cimport EAGAIN, ENOENT, ENOMEM
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen
 
@@ -32,13 +32,13 @@ from conmon.core.journalsocket cimport (
     BATCH, Batch, Entry, batch_send, journal_connect, journal_idle, journal_wakes_seldom,
 )
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, EPOLLIN, EPOLLOUT, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE,
-    POLLOUT, PROT_READ, PROT_WRITE, TFD_CLOEXEC, TFD_NONBLOCK, itimerspec, madvise,
-    mmap, munmap, poll, pollfd, read, snprintf, timerfd_create, timerfd_settime,
+    EPOLLOUT, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, POLLOUT, PROT_READ,
+    PROT_WRITE, madvise, mmap, munmap, poll, pollfd, snprintf,
 )
 from conmon.core.loop cimport now_ms, source_close, source_init, watch
 from conmon.core.record cimport record_text
 from conmon.core.state cimport CHUNK, RECORD_DATA, Journal, JournalLine, Monitor, Source
+from conmon.core.timer cimport timer_open, timer_read, timer_set
 
 cdef enum:
     KEPT = 8191               # bytes of an unfinished line that wait for the rest of it
@@ -75,7 +75,7 @@ cdef inline Batch* journal_batch(Monitor* m) noexcept nogil:
 
 
 cdef inline int journal_open(Monitor* m) noexcept nogil:
-    """Set up from the record, if that asks for the journal; 0 or -1 without memory."""
+    """Set up from the record, if that asks for the journal; 0 or -errno."""
     cdef Journal* journal = &m.journal
     source_init(&journal.source, -1, on_journal)
     source_init(&journal.timer, -1, on_journal_timer)
@@ -88,10 +88,10 @@ cdef inline int journal_open(Monitor* m) noexcept nogil:
     journal.area = <char*>mmap(
         NULL, journal_area_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     if <void*>journal.area == MAP_FAILED:
-        return -1
+        return -ENOMEM
     journal.lines[0].kept = journal.area
     journal.lines[1].kept = journal.area + KEPT_ROOM
-    return 0
+    return timer_open(m, &journal.timer)
 
 
 cdef inline void journal_close(Monitor* m) noexcept nogil:
@@ -210,17 +210,6 @@ cdef inline void batch_from_queue(Monitor* m, Batch* batch) noexcept nogil:
 
 # --- states ---------------------------------------------------------------------------------
 
-cdef inline void journal_set_timer(Monitor* m, long first_us, long interval_us) noexcept nogil:
-    cdef itimerspec when
-    memset(&when, 0, sizeof(when))
-    when.it_value.tv_nsec = first_us * 1000
-    when.it_interval.tv_nsec = interval_us * 1000
-    if m.journal.timer.fd < 0:
-        m.journal.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-    timerfd_settime(m.journal.timer.fd, 0, &when, NULL)
-    watch(m, &m.journal.timer, EPOLLIN)
-
-
 cdef inline void journal_state(Monitor* m, int state) noexcept nogil:
     """Wait for what the new state waits for; streams rest while entries wait."""
     cdef Journal* journal = &m.journal
@@ -233,12 +222,12 @@ cdef inline void journal_state(Monitor* m, int state) noexcept nogil:
     journal.stalled = stalls
     watch(m, &journal.source, EPOLLOUT if state == FULL else 0)
     if state == PACED:
-        journal_set_timer(m, journal.pause, 0)
+        timer_set(&journal.timer, journal.pause, 0)
     elif state == AWAY and journal.state != AWAY:
         journal.since = now_ms()
-        journal_set_timer(m, RETRY * 1000, RETRY * 1000)
-    elif state != AWAY:
-        source_close(m, &journal.timer)
+        timer_set(&journal.timer, RETRY * 1000, RETRY * 1000)
+    elif state != AWAY and journal.state != READY:
+        timer_set(&journal.timer, 0, 0)
     journal.state = state
 
 
@@ -370,8 +359,7 @@ cdef inline void journal_go_on(Monitor* m) noexcept nogil:
 
 
 cdef inline void on_journal_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    cdef char expirations[8]
-    read(source.fd, expirations, sizeof(expirations))
+    timer_read(source)
     if m.journal.state == PACED:
         journal_go_on(m)
         return

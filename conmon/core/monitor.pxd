@@ -1,7 +1,7 @@
 """The monitor life: from the record to the container's end, then on to the finish life."""
 
 from libc.errno cimport ECHILD, ENOMEM, errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset, strerror
 
 from conmon.core.attach cimport (
@@ -14,11 +14,10 @@ from conmon.core.deliver cimport clients_deliver
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, EPOLLIN, EPOLL_CLOEXEC, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED,
-    MAP_PRIVATE, PROT_READ, PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIGPIPE, SIGTERM, SIGXFSZ,
-    SIG_BLOCK, SIG_DFL, SIG_IGN, TFD_CLOEXEC, TFD_NONBLOCK, WNOHANG, c_signal, close,
-    epoll_create1, fsync, itimerspec, madvise, mmap, munmap, pid_t, pread, signalfd,
-    sigprocmask, sigset_t, timerfd_create, timerfd_settime, waitpid,
+    EPOLLIN, EPOLL_CLOEXEC, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ,
+    PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL,
+    SIG_IGN, WNOHANG, c_signal, close, epoll_create1, fsync, madvise, mmap, munmap, pid_t,
+    pread, signalfd, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.logfile cimport log_finish, log_limits
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
@@ -32,6 +31,7 @@ from conmon.core.record cimport Record, record_forget_fds, record_text
 from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
 from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
+from conmon.core.timer cimport timer_open, timer_set
 
 cdef enum:
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
@@ -54,6 +54,7 @@ cdef inline void block_signals() noexcept nogil:
 cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     """Set the struct up from the record; 0 or -errno."""
     cdef sigset_t set
+    cdef int failure
     memset(m, 0, sizeof(Monitor))
     m.record = record
     m.running = True
@@ -81,8 +82,11 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     source_init(&m.pidfd, -1, on_pidfd)
     source_init(&m.notify.source, record.notify_fd, on_notify)
     source_init(&m.notify.timer, -1, on_notify_timer)
-    if journal_open(m) < 0:
-        return -ENOMEM
+    failure = journal_open(m)
+    if failure == 0 and record.notify_fd >= 0:
+        failure = timer_open(m, &m.notify.timer)
+    if failure:
+        return failure
     monitor_signals(&set)
     source_init(&m.signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signals)
     return 0 if m.signals.fd >= 0 else -errno
@@ -97,13 +101,15 @@ cdef inline void monitor_close(Monitor* m) noexcept nogil:
 
 
 cdef inline void arm_timeout(Monitor* m) noexcept nogil:
-    cdef itimerspec when
+    cdef int failure
     if m.record.timeout <= 0:
         return
-    memset(&when, 0, sizeof(when))
-    when.it_value.tv_sec = m.record.timeout
-    m.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-    timerfd_settime(m.timer.fd, 0, &when, NULL)
+    failure = timer_open(m, &m.timer)
+    if failure:
+        say_errno(
+            m.record, LEVEL_ERROR, b"--timeout has no effect", strerror(-failure))
+    else:
+        timer_set(&m.timer, <int64_t>m.record.timeout * 1000000, 0)
 
 
 cdef inline void find_container(Monitor* m) noexcept nogil:
@@ -128,7 +134,6 @@ cdef inline void monitor_arm(Monitor* m) noexcept nogil:
     watch(m, &m.ctl.source, EPOLLIN)
     watch(m, &m.winsz.source, EPOLLIN)
     watch(m, &m.signals, EPOLLIN)
-    watch(m, &m.timer, EPOLLIN)
     watch(m, &m.pidfd, EPOLLIN)
     watch(m, &m.notify.source, EPOLLIN)
 
@@ -208,10 +213,10 @@ cdef inline Record* monitor_main(Record* record) noexcept nogil:
         wait_only(record)
     else:
         find_container(&m)
-        arm_timeout(&m)
         oom_open(&m)
         accept_waiting(&m)
         monitor_arm(&m)
+        arm_timeout(&m)
         forward_held(&m)
         run(&m)
         monitor_finish(&m)

@@ -7,20 +7,18 @@ READY=1 that is lost would have the service killed.
 """
 
 from libc.errno cimport errno
-
 from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen, strncmp
 
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.kernel cimport (
-    AF_UNIX, CLOCK_MONOTONIC, EPOLLIN, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT,
-    MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_DGRAM, TFD_CLOEXEC, TFD_NONBLOCK,
-    close, itimerspec, mmap, munmap, read, recv, sendto, sockaddr, sockaddr_un, socket,
-    socklen_t, timerfd_create, timerfd_settime,
+    AF_UNIX, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_READ,
+    PROT_WRITE, SOCK_CLOEXEC, SOCK_DGRAM, close, mmap, munmap, recv, sendto, sockaddr,
+    sockaddr_un, socket, socklen_t,
 )
-from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.record cimport record_text
 from conmon.core.state cimport Monitor, Source
+from conmon.core.timer cimport timer_read, timer_set
 
 cdef enum:
     NOTIFY_LAST = 1024    # messages taken at the end; another process may go on sending
@@ -131,15 +129,8 @@ cdef inline void notify_make_room(Monitor* m, size_t size) noexcept nogil:
 
 cdef inline void notify_try_again(Monitor* m, long delay) noexcept nogil:
     """Try again after `delay` ms, or the longest that there is."""
-    cdef itimerspec when
     m.notify.delay = min(delay, <long>NOTIFY_DELAY_LAST)
-    memset(&when, 0, sizeof(when))
-    when.it_value.tv_sec = m.notify.delay // 1000
-    when.it_value.tv_nsec = m.notify.delay % 1000 * 1000000
-    if m.notify.timer.fd < 0:
-        m.notify.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-    timerfd_settime(m.notify.timer.fd, 0, &when, NULL)
-    watch(m, &m.notify.timer, EPOLLIN)
+    timer_set(&m.notify.timer, m.notify.delay * 1000, 0)
 
 
 cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexcept nogil:
@@ -163,7 +154,7 @@ cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexc
     m.notify.kept[m.notify.size + 1] = <char>(size >> 8)
     memcpy(m.notify.kept + m.notify.size + 2, message, size)
     m.notify.size += 2 + size
-    if m.notify.timer.fd < 0:
+    if m.notify.delay == 0:
         notify_try_again(m, NOTIFY_DELAY_FIRST)
 
 
@@ -177,7 +168,8 @@ cdef inline bint notify_flush(Monitor* m) noexcept nogil:
         notify_forget(m, 0)
     munmap(m.notify.kept, NOTIFY_KEPT)
     m.notify.kept = NULL
-    source_close(m, &m.notify.timer)
+    m.notify.delay = 0
+    timer_set(&m.notify.timer, 0, 0)
     return True
 
 
@@ -200,9 +192,8 @@ cdef inline void on_notify(Monitor* m, Source* source, uint32_t events) noexcept
 
 
 cdef inline void on_notify_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    cdef char expirations[8]
     cdef size_t before = m.notify.size
-    read(source.fd, expirations, sizeof(expirations))
+    timer_read(source)
     if not notify_flush(m):
         notify_try_again(
             m, NOTIFY_DELAY_FIRST if m.notify.size < before else 2 * m.notify.delay)

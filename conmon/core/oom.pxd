@@ -12,19 +12,19 @@ it does not speak again: so the count is looked at again a few times after it.
 from libc.errno cimport ENODEV, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport strtoll
-from libc.string cimport memset, strchr, strerror, strlen, strncmp, strstr
+from libc.string cimport strchr, strerror, strlen, strncmp, strstr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK,
-    O_CLOEXEC, O_CREAT, O_RDONLY, O_WRONLY, TFD_CLOEXEC, TFD_NONBLOCK, close, eventfd,
-    inotify_add_watch, inotify_init1, itimerspec, open, pread, read, snprintf, statfs, statfs_t,
-    timerfd_create, timerfd_settime, write,
+    EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK, O_CLOEXEC, O_CREAT,
+    O_RDONLY, O_WRONLY, close, eventfd, inotify_add_watch, inotify_init1, open, pread, read,
+    snprintf, statfs, statfs_t, write,
 )
-from conmon.core.loop cimport source_close, source_init, watch
+from conmon.core.loop cimport source_init, watch
 from conmon.core.record cimport Record, record_text
 from conmon.core.state cimport CHUNK, Monitor, Source
+from conmon.core.timer cimport timer_open, timer_read, timer_set
 
 cdef enum:
     CGROUP2_SUPER_MAGIC = 0x63677270  # <linux/magic.h>
@@ -100,23 +100,14 @@ cdef inline bint oom_check(Monitor* m) noexcept nogil:
 
 cdef inline void oom_look_again(Monitor* m, long delay) noexcept nogil:
     """Look again after `delay` ms, or not any more."""
-    cdef itimerspec when
-    source_close(m, &m.oom.timer)
     m.oom.delay = delay
-    if delay > OOM_DELAY_LAST or m.oom.counter_fd < 0:
-        return
-    memset(&when, 0, sizeof(when))
-    when.it_value.tv_sec = delay // 1000
-    when.it_value.tv_nsec = delay % 1000 * 1000000
-    m.oom.timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-    timerfd_settime(m.oom.timer.fd, 0, &when, NULL)
-    watch(m, &m.oom.timer, EPOLLIN)
+    if delay <= OOM_DELAY_LAST and m.oom.counter_fd >= 0:
+        timer_set(&m.oom.timer, delay * 1000, 0)
 
 
 cdef inline void on_oom_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    if oom_check(m):
-        source_close(m, source)
-    else:
+    timer_read(source)
+    if not oom_check(m):
         oom_look_again(m, 2 * m.oom.delay)
 
 
@@ -199,7 +190,8 @@ cdef inline void oom_open_v1(Monitor* m, const char* group) noexcept nogil:
     fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     source_init(&m.oom.source, fd, on_oom_announced)
     snprintf(text, sizeof(text), b"%d %d", fd, m.oom.counter_fd)
-    if m.oom.counter_fd < 0 or control < 0 or write(control, text, strlen(text)) < 0:
+    if (m.oom.counter_fd < 0 or control < 0 or write(control, text, strlen(text)) < 0
+            or timer_open(m, &m.oom.timer) < 0):
         say_errno(m.record, LEVEL_DEBUG, b"Failed to watch memory.oom_control", strerror(errno))
     if control >= 0:
         close(control)

@@ -74,17 +74,17 @@ cdef struct Stdin:
 
 cdef struct Oom:
     Source source             # inotify or eventfd
-    Source timer              # runs between a v1 notification and the count that it announces
+    Source timer              # set between a v1 notification and the count that it announces
     long delay                # ms until it fires
     int counter_fd            # memory.events or memory.oom_control; -1: none
     int64_t seen              # kills that were reported, or were there at the start
 
 cdef struct Notify:
     Source source
-    Source timer              # runs while something is kept
+    Source timer              # set while something is kept
     char* kept                # what the host's socket did not take: each message behind two
     size_t size               # bytes of its size
-    long delay                # ms until the timer fires
+    long delay                # ms until the timer fires; 0: it is not set
 
 cdef struct JournalLine:
     char* kept                # the beginning of a line that is not finished
@@ -94,7 +94,7 @@ cdef struct JournalLine:
 
 cdef struct Journal:
     Source source             # connected datagram socket; fd -1 while not connected
-    Source timer              # runs while nobody is at the journal's socket
+    Source timer              # set while AWAY or PACED: journal.pxd
     const char* path          # of the journal's socket; NULL: no journald log
     const char* fields        # the constant fields of every entry, framed
     size_t fields_size

@@ -12,7 +12,7 @@ import pytest
 from harness import Container
 from harness_attach import connect
 from harness_os import TIMEOUT_S, Deadline, wait_fd
-from harness_proc import context_switches, settled
+from harness_proc import context_switches, no_fd_left, settled
 
 RECV = 1 << 17
 
@@ -308,6 +308,18 @@ def test_host_that_is_full(container: Container, host: Host) -> None:
     numbers = [int(line[7:]) for line in heard if line.startswith(b"STATUS=")]
     assert numbers == sorted(numbers)
     assert numbers[-1] == 99
+    end(container)
+
+
+@pytest.mark.ours("one failed send ends the relay for good (C20.13)")
+def test_no_fd_left(container: Container, host: Host) -> None:
+    """C20.13: what no socket could be had for is passed on when there is one."""
+    launch(container, host.name)
+    with no_fd_left(container.monitor.pid):
+        send(container, b"READY=1")
+        settled(container.monitor.pid)
+        assert host.nothing()
+    assert host.next() == b"READY=1"
     end(container)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import Container
 from harness_os import Deadline
-from harness_proc import context_switches, private_dirty_kb, settled
+from harness_proc import context_switches, no_fd_left, private_dirty_kb, settled
 from harness_rooms import CID
 
 DAEMON = Path("/lib/systemd/systemd-journald")
@@ -317,6 +317,24 @@ def test_journald_restarts(container: Container, journald: Journald) -> None:
     next_step(container)
     assert container.end() == 0
     assert messages(journald.entries()) == [b"before\n", b"while\n", b"after\n"]
+
+
+@pytest.mark.ours("C conmon loses what it cannot send at once")
+def test_no_fd_left(container: Container, journald: Journald) -> None:
+    """C18: what no socket could be had for is sent when there is one, without more output."""
+    stepwise(container, journald, "", "echo one", "")
+    wait_step(container, 0)
+    with no_fd_left(container.monitor.pid):
+        next_step(container)
+        wait_step(container, 1)
+        settled(container.monitor.pid)
+        assert not journald.entries()
+    deadline = Deadline()
+    while not journald.entries():
+        assert not deadline.passed()
+    next_step(container)
+    assert container.end() == 0
+    assert messages(journald.entries()) == [b"one\n"]
 
 
 def test_host_without_a_journal(container: Container, namespace: Journald) -> None:

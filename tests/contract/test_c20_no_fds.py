@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
 import time
-from collections.abc import Iterator
 
 import pytest
 from harness import Container
 from harness_os import Deadline
-from harness_proc import context_switches, open_fds, settled
+from harness_proc import context_switches, no_fd_left, open_fds, settled
 from harness_syslog import Syslog
 
 pytestmark = pytest.mark.ours("it has no bound, and waits for nothing when fds are short")
@@ -28,20 +25,6 @@ def launch(container: Container, command: str) -> Syslog:
     container.launch("--syslog", "--attach-slow-client", "drop", wrapper=syslog.wrapper)
     container.started()
     return syslog
-
-
-@contextlib.contextmanager
-def no_fd_left(container: Container) -> Iterator[None]:
-    """The monitor can open no fd for as long as this lasts."""
-    pid = container.monitor.pid
-    used = set(open_fds(pid))
-    free = next(number for number in range(len(used) + 1) if number not in used)
-    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, limits[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 def test_most_clients(container: Container) -> None:
@@ -91,7 +74,7 @@ def wait_accepted(container: Container, count: int) -> None:
 def test_client_without_an_fd(container: Container) -> None:
     """C20.2: a client comes in once there is an fd again, though no other client goes."""
     syslog = launch(container, "cat data")
-    with no_fd_left(container):
+    with no_fd_left(container.monitor.pid):
         client = container.attach(accepted=False)
         before = settled(container.monitor.pid)
         time.sleep(1)  # the measurement: it tries now and then, and does not spin
@@ -106,7 +89,7 @@ def test_client_without_an_fd(container: Container) -> None:
 def test_client_that_gives_up(container: Container) -> None:
     """C20.2: the same after a client that has not waited."""
     launch(container, "cat data")
-    with no_fd_left(container):
+    with no_fd_left(container.monitor.pid):
         container.attach(accepted=False).close()
         settled(container.monitor.pid)
     client = container.attach()
