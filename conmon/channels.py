@@ -6,7 +6,7 @@ from conmon import _fastio, cli, diag
 
 _BACKLOG = 10
 # sizeof(sun_path) - 1: the longest name that clients can put into a socket address
-_SUN_PATH = 107
+SUN_PATH = 107
 
 
 class Stdio:
@@ -60,7 +60,7 @@ def attach_directory(options: cli.Options) -> tuple[bytes, bytes | None]:
     if options.full_attach:
         return bundle, None
     link = b"%b/%b" % (options.socket_dir_path, options.cuuid or b"")
-    if len(link) == _SUN_PATH:
+    if len(link) == SUN_PATH:
         # clients cut the name here, and so a link of exactly this length must be cut as well
         link = link[:-1]
     try:

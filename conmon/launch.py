@@ -116,9 +116,13 @@ class Launch:
     def open_notify(self) -> None:
         """The relay to the host's service manager."""
         host, bundle = self.options.sdnotify_socket, self.options.bundle
-        if host is not None and bundle is not None:
-            self.fields["notify_fd"] = channels.open_notify(bundle)
-            self.texts["notify_host"] = host
+        if host is None or bundle is None:
+            return
+        if len(host) > channels.SUN_PATH:
+            diag.warn(b"No notifications are passed on: longer than a socket address: " + host)
+            return
+        self.fields["notify_fd"] = channels.open_notify(bundle)
+        self.texts["notify_host"] = host
 
     def open_channels(self) -> None:
         """Stdio, and in the bundle attach socket and fifos: clients may come from here on.

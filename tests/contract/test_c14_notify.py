@@ -189,6 +189,16 @@ def test_longest_path_of_the_host(container: Container, length: int) -> None:
     end(container)
 
 
+@pytest.mark.ours("it cuts the path")
+def test_path_of_the_host_that_is_too_long(container: Container) -> None:
+    """C14: nothing could ever be sent there: that is told, and no relay is pretended."""
+    (container.bundle / "notify").mkdir()
+    container.command("exit 0")
+    assert container.run("--sdnotify-socket", "/" + "s" * 107) == 0
+    assert b"No notifications are passed on: longer than a socket address" in container.stderr
+    assert not inside(container).exists()
+
+
 @pytest.mark.ours("it cuts the path of the socket")
 def test_long_bundle_path(container: Container, host: Host) -> None:
     """C14, C12.1: a bundle may be deeper than a socket address is long."""
