@@ -163,11 +163,15 @@ class Launch:
             posix.close(self.start_fd)
         stdio.close_runtime_ends()
         session = options.exec_mode
+        timeout = runtime.Timeout(options.timeout if session else 0)
         code, held = runtime.wait(
             pid, stdio, self.signal_fd, console,
             session_pidfile=options.container_pidfile if session else None,
-            timeout=options.timeout if session else 0,
+            timeout=timeout,
         )  # fmt: skip
+        # a session's includes its runtime's time, a container's begins now
+        left = timeout.left_ms() if session else options.timeout * 1000
+        self.fields["timeout_ms"] = max(left, 1) if options.timeout > 0 else 0
         # whether a session's command was started is told by the pid file, not by the code
         if code != 0 and not options.exec_mode:
             text = runtime.error_text(stdio, held)
@@ -227,7 +231,6 @@ class Launch:
         fields["stdin_fd"] = stdio.stdin
         fields["stdout_fd"] = stdio.stdout
         fields["stderr_fd"] = stdio.stderr
-        fields["timeout"] = options.timeout
         fields["has_stdin"] = options.stdin
         fields["leave_stdin_open"] = options.leave_stdin_open
         fields["drop_slow_clients"] = options.attach_slow_client == b"drop"

@@ -47,9 +47,8 @@ def command(options: cli.Options, console_socket: bytes | None = None) -> list[b
 class Held:
     """What came through stdout and stderr while the runtime ran.
 
-    Beyond the limit a runtime's chatter is counted only. An exec session's own output comes
-    through the same streams: once the pid file says that the session is there, they are left
-    to wait, and nothing is dropped.
+    Beyond the limit it is counted only. An exec session's own output comes through the same
+    streams: see `enough`.
     """
 
     __slots__ = ("dropped", "limit", "session_pidfile", "stderr", "stdout", "timed_out")
@@ -63,7 +62,7 @@ class Held:
         self.timed_out = False
 
     def read(self, fd: int, target: bytearray) -> bool:
-        """Read once from a stream; False if there is no point in waiting for more."""
+        """Read once from a stream; False at its end."""
         try:
             data = posix.read(fd, _READ_SIZE)
         except BlockingIOError:
@@ -72,14 +71,34 @@ class Held:
             target += data
         else:
             self.dropped += len(data)
-        return bool(data) and not (len(target) >= _HELD_LIMIT and self.session_started())
+        return bool(data)
 
-    def session_started(self) -> bool:
-        """Whether this is an exec session whose process is there already."""
+    def enough(self) -> bool:
+        """Whether the monitor had better go on: with a session that is there and writes much.
+
+        Its runtime may have more to say as well, and neither must stand still for the other.
+        """
+        if self.session_pidfile is None or len(self.stdout) + len(self.stderr) < _HELD_LIMIT:
+            return False
         try:
-            return self.session_pidfile is not None and read_pid(self.session_pidfile) > 0
+            return read_pid(self.session_pidfile) > 0
         except (OSError, ValueError):
             return False
+
+
+class Timeout:
+    """--timeout, from now on."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: int) -> None:
+        self._end = posix.times().elapsed + seconds if seconds > 0 else None
+
+    def left_ms(self) -> int:
+        """Milliseconds that are left; -1 where there is no timeout."""
+        if self._end is None:
+            return -1
+        return max(0, int((self._end - posix.times().elapsed) * 1000))
 
 
 def wait(
@@ -88,24 +107,21 @@ def wait(
     signal_fd: int,
     console: Console | None,
     session_pidfile: bytes | None,
-    timeout: int = 0,
+    timeout: Timeout,
 ) -> tuple[int, Held]:
     """Wait for the runtime; its exit code (128 + n for a signal) and what was written meanwhile.
 
     stdout and stderr are read all the time: a runtime with more to say than a pipe holds must
     not stand still (C20.6). Signals that would end us are the runtime's while there is no
-    container. `session_pidfile`: of an exec session, else None. After `timeout` seconds, if that
-    is more than 0, the runtime is killed: `timed_out`.
+    container. `session_pidfile`: of an exec session, else None; of a session that writes much
+    the runtime may not have ended (0). After the timeout the runtime is killed: `timed_out`.
     """
     held = Held(session_pidfile)
-    end = posix.times().elapsed + timeout
     streams = {stdio.stdout: held.stdout, stdio.stderr: held.stderr}
     streams.pop(-1, None)
     while True:
         console_fds = console.fds() if console is not None else []
-        left = -1
-        if timeout > 0 and not held.timed_out:
-            left = min(max(0, int((end - posix.times().elapsed) * 1000)), _POLL_MS)
+        left = -1 if held.timed_out else min(timeout.left_ms(), _POLL_MS)
         ready = _fastio.wait_readable([signal_fd, *console_fds, *streams], left)
         if left == 0:
             held.timed_out = True
@@ -121,6 +137,8 @@ def wait(
                     return status, held
             elif not held.read(fd, streams[fd]):
                 del streams[fd]
+        if held.enough() and (console is None or console.terminal >= 0):
+            return 0, held
 
 
 def _take_signals(pid: int, signal_fd: int) -> int | None:

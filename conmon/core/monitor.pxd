@@ -1,7 +1,6 @@
 """The monitor life: from the record to the container's end, then on to the finish life."""
 
 from libc.errno cimport ECHILD, ENOMEM, errno
-from libc.stdint cimport int64_t
 from libc.string cimport memset, strerror
 
 from conmon.core.attach cimport (
@@ -102,14 +101,14 @@ cdef inline void monitor_close(Monitor* m) noexcept nogil:
 
 cdef inline void arm_timeout(Monitor* m) noexcept nogil:
     cdef int failure
-    if m.record.timeout <= 0:
+    if m.record.timeout_ms <= 0:
         return
     failure = timer_open(m, &m.timer)
     if failure:
         say_errno(
             m.record, LEVEL_ERROR, b"--timeout has no effect", strerror(-failure))
     else:
-        timer_set(&m.timer, <int64_t>m.record.timeout * 1000000, 0)
+        timer_set(&m.timer, m.record.timeout_ms * 1000, 0)
 
 
 cdef inline void find_container(Monitor* m) noexcept nogil:

@@ -79,9 +79,9 @@ ctypedef struct Record:
     int64_t held_stderr_size
 
     # the container
+    int64_t timeout_ms      # until it is killed; 0 is "never"
     int32_t container_pid
     int32_t terminal        # stdout_fd and stdin_fd are a pty's master
-    int32_t timeout         # seconds until the container is killed; 0 is "never"
     int32_t api_version
     int32_t exec_mode
     int32_t has_stdin       # -i: a client's end of file closes the container's stdin

@@ -208,6 +208,42 @@ def test_runtime_with_much_to_say(container: Container) -> None:
     assert container.message() == b""
 
 
+@pytest.mark.ours("more than a pipe holds blocks runtime and conmon for ever (C20.6)")
+def test_runtime_with_much_to_say_after_the_start(container: Container) -> None:
+    """C20.6: the same once the session is there: 3 MB after the pid file hold up neither of both.
+
+    What comes through the session's own streams goes where its output goes, and all of it.
+    """
+    as_podman_exec(container)
+    container.options["-r"] = str(STANDIN / "terminal")
+    container.options["-l"] = f"k8s-file:{container.log}"
+    container.put("stderr", b"z" * 3_000_000)
+    container.fifo("start")
+    container.command("exit 5")
+    container.launch()
+    container.started()
+    container.wait_log_count(b"z", 3_000_000)
+    container.open_fifo(container.bundle / "start")
+    assert container.message() == b'{"data": 5}\n'
+    assert container.end() == 5
+
+
+@pytest.mark.ours("it reads nothing before the runtime has ended")
+def test_session_with_much_to_say_before_its_runtime_has_ended(container: Container) -> None:
+    """C12.7: a session that writes much need not wait for the end of its runtime; nor to end."""
+    as_podman_exec(container)
+    container.options["-r"] = str(STANDIN / "terminal")
+    container.options["-l"] = f"k8s-file:{container.log}"
+    container.put("data", FLOOD)
+    container.fifo("late")
+    container.command("cat data; exit 5")
+    container.launch()
+    container.started()
+    assert container.message() == b'{"data": 5}\n'
+    assert written(container.log.read_bytes()) == FLOOD
+    container.end()
+
+
 def test_attach_without_a_pipe(container: Container) -> None:
     """C4.10: --exec-attach wants _OCI_ATTACHPIPE."""
     as_podman_exec(container)
@@ -328,6 +364,41 @@ def test_crio_timeout_of_the_runtime(container: Container) -> None:
     assert container.report() == {"exit_code": -1, "message": "command timed out"}
     assert container.message() == b""
     assert container.parent_status() != 0
+
+
+@pytest.mark.ours("the time of the runtime does not count (C20.6)")
+def test_timeout_of_runtime_and_session(container: Container) -> None:
+    """C20.6: --timeout is one for both: what the runtime has used the session does not get."""
+    as_podman_exec(container)
+    container.options["-r"] = str(STANDIN / "terminal")
+    container.fifo("late")
+    container.fifo("start")
+    container.command("exit 5")
+    container.launch("-T", "1000")
+    container.wait_file(container.pidfile)
+    time.sleep(0.5)  # the time that the runtime uses at least
+    container.open_fifo(container.bundle / "late")
+    container.started()
+    assert 0 < time_left(container) <= 999.5
+    container.open_fifo(container.bundle / "start")
+    assert container.end() == 5
+
+
+def time_left(container: Container) -> float:
+    """Seconds until the monitor's latest timer (proc_pid_fdinfo(5))."""
+    fdinfo = Path(f"/proc/{container.monitor.pid}/fdinfo")
+    deadline = Deadline()
+    while not deadline.passed():
+        try:
+            texts = [path.read_text() for path in fdinfo.iterdir()]
+        except OSError:
+            continue  # an fd that was closed meanwhile
+        found = [re.search(r"^it_value: \((\d+), (\d+)\)", text, re.MULTILINE) for text in texts]
+        left = [int(match[1]) + int(match[2]) / 1e9 for match in found if match]
+        if any(left):
+            return max(left)
+        time.sleep(0.002)  # polled: a timer that is set has no event
+    raise AssertionError("the monitor sets no timer")
 
 
 def test_crio_global_size_limit(container: Container) -> None:
