@@ -72,6 +72,7 @@ lint: dev ## check style and types
 	$(BIN)/ruff check --quiet $(PYTHON_CODE)
 	$(BIN)/ruff format --quiet --check $(PYTHON_CODE)
 	PATH=$(BIN):$$PATH cython-lint $(CYTHON_CODE)
+	$(BIN)/python tools/unused_cimports.py $(CYTHON_CODE)
 	$(BIN)/mypy --no-error-summary $(PYTHON_CODE)
 
 format: dev ## format the Python code

@@ -10,11 +10,11 @@ for (-i) and is not to stay open. While the container does not read, clients are
 """
 
 from libc.errno cimport EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset, strerror
 
-from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
+from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT,
     MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close,

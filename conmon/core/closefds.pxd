@@ -1,7 +1,5 @@
 """Closing every fd that is not wanted any more."""
 
-from libc.errno cimport errno
-
 from conmon.core.kernel cimport SYS_close_range, _SC_OPEN_MAX, close, syscall, sysconf
 
 cdef enum:

@@ -7,7 +7,7 @@ gone. conmon itself goes on to the exit files at once.
 from libc.errno cimport errno
 from libc.string cimport strerror
 
-from conmon.core.attach cimport client_arm, client_close, client_end_output
+from conmon.core.attach cimport client_arm
 from conmon.core.closefds cimport close_all_but
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.ending cimport restore_signals

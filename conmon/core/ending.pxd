@@ -10,13 +10,12 @@ from libc.string cimport memset, strerror, strlen
 
 from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
 from conmon.core.closefds cimport close_between
-from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
+from conmon.core.diag cimport LEVEL_ERROR, say, say_errno
 from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGCHLD, SIGHUP,
-    SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_SETMASK,
-    SYS_close_range, WNOHANG, _exit, c_signal, clock_gettime, close, environ, execve, fork,
-    itimerval, nanosleep, open, pid_t, prctl, setitimer, sigemptyset, sigprocmask, sigset_t,
-    snprintf, syscall, timespec, unlink, waitpid, write,
+    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGPIPE, SIGXFSZ, SIG_DFL,
+    SIG_SETMASK, _exit, c_signal, close, environ, execve, fork, itimerval, nanosleep, open, pid_t,
+    prctl, setitimer, sigemptyset, sigprocmask, sigset_t, snprintf, timespec, unlink, waitpid,
+    write,
 )
 from conmon.core.reaper cimport exit_code_of
 from conmon.core.record cimport Record, record_text

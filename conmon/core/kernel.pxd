@@ -1,6 +1,6 @@
 """What the core uses of Linux and libc that Cython's own libc and posix packages lack."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from posix.types cimport mode_t, off_t, pid_t
 
 

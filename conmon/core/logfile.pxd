@@ -11,7 +11,7 @@ from libc.string cimport memchr, memcpy, memrchr, strerror, strlen, strrchr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.crilog cimport header_set, put_record
-from conmon.core.diag cimport LEVEL_ERROR, LEVEL_INFO, LEVEL_WARNING, say, say_errno
+from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     AT_FDCWD, S_ISREG, close, fstat, ftruncate, renameat, snprintf, stat_t, unlinkat, write,
 )

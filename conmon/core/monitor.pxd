@@ -10,12 +10,12 @@ from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver
-from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say_errno
+from conmon.core.diag cimport LEVEL_ERROR, say_errno
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     EPOLLIN, EPOLL_CLOEXEC, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ,
     PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL,
-    SIG_IGN, WNOHANG, c_signal, close, epoll_create1, fsync, madvise, mmap, munmap, pid_t,
+    SIG_IGN, WNOHANG, c_signal, close, epoll_create1, fsync, madvise, mmap, munmap,
     pread, signalfd, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.logfile cimport log_finish, log_limits
@@ -26,7 +26,7 @@ from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
     stranger_watch,
 )
-from conmon.core.record cimport Record, record_forget_fds, record_text
+from conmon.core.record cimport Record, record_forget_fds
 from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
 from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm

@@ -4,16 +4,15 @@ The signals are blocked before the first exec, so none is lost between two lives
 while there is no signalfd stays pending.
 """
 
-from libc.errno cimport ECHILD, ESRCH, errno
+from libc.errno cimport ESRCH, errno
 from libc.stdint cimport uint32_t
 from libc.string cimport strerror
 
 from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM,
-    SIGUSR1, SIGXFSZ, WEXITSTATUS, WIFEXITED, WIFSIGNALED, WNOHANG, WTERMSIG,
-    SFD_CLOEXEC, SFD_NONBLOCK, c_signal, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
-    signalfd, signalfd_siginfo, sigprocmask, sigset_t, waitpid,
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, WEXITSTATUS, WIFEXITED,
+    WIFSIGNALED, WNOHANG, WTERMSIG, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
+    signalfd_siginfo, sigset_t, waitpid,
 )
 from conmon.core.loop cimport source_close
 from conmon.core.state cimport Monitor, Source

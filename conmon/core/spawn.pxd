@@ -1,14 +1,13 @@
 """Starting the OCI runtime (C4 step 16): everything between fork and exec."""
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t
 from libc.string cimport strerror, strlen, strncmp
 
 from conmon.core.ending cimport set_oom_score
 from conmon.core.kernel cimport (
     PR_SET_PDEATHSIG, SIG_DFL, SIG_SETMASK, SIGKILL, SIGPIPE, SIGTERM, _exit, c_signal, dup2,
-    environ, execve, fchmod, fork, getpid, getppid, pid_t, prctl, read, sigprocmask, sigset_t,
-    snprintf, vfork, write,
+    environ, execve, fchmod, fork, getpid, pid_t, prctl, read, sigprocmask, sigset_t, snprintf,
+    vfork, write,
 )
 
 cdef enum:

@@ -1,13 +1,12 @@
 """The container's stdin: what attach clients send, without ever blocking on the pipe."""
 
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from conmon.core.kernel cimport EPOLLOUT, write
 from conmon.core.loop cimport source_close, watch
-from conmon.core.state cimport Monitor, Source
+from conmon.core.state cimport Monitor
 
 
 cdef inline void stdin_close(Monitor* m) noexcept nogil:

@@ -8,7 +8,7 @@ from conmon.core.journal cimport journal_chunk
 from conmon.core.kernel cimport EPOLLET, EPOLLIN, F_GETPIPE_SZ, fcntl, read
 from conmon.core.logfile cimport log_chunk
 from conmon.core.loop cimport source_close, watch
-from conmon.core.state cimport CHUNK, HEADER, LOG_BUFFER, Monitor, Source, Stream
+from conmon.core.state cimport CHUNK, Monitor, Source, Stream
 
 
 cdef inline void forward(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:

@@ -124,3 +124,25 @@ def test_environment_is_kept_until_it_is_moved(tmp_path: Path) -> None:
     run(sys.executable, script, "second", cwd=tmp_path)
     assert not (tmp_path / "second" / "kept").exists()
     run(tmp_path / "second" / "bin" / "pip", "--version", env=environment())
+
+
+def test_unused_cimports(tmp_path: Path) -> None:
+    """make lint: what a .pxd file cimports must be used in its code."""
+    path = tmp_path / "x.pxd"
+    path.write_text(
+        '"""Of strlen and errno."""\n'
+        "from libc.errno cimport errno\n"
+        "from libc.string cimport (  # strcpy\n"
+        "    memcpy, memset as fill,\n"
+        "    strlen,\n"
+        ")\n\n"
+        "cdef inline void clear(char* text) noexcept nogil:\n"
+        "    fill(text, 0, 1)  # memcpy\n"
+    )
+    tool = TOP / "tools" / "unused_cimports.py"
+    done = subprocess.run(
+        [sys.executable, tool, path], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    where = [line.removeprefix(f"{path}:").split()[:2] for line in done.stdout.splitlines()]
+    assert where == [["2:", "'errno'"], ["4:", "'memcpy'"], ["5:", "'strlen'"]]
