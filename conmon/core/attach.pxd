@@ -12,15 +12,15 @@ for (-i) and is not to stay open. While the container does not read, clients are
 from libc.errno cimport EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memmove, memset, strerror
+from libc.string cimport memcpy, memset, strerror
 
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT,
-    MSG_NOSIGNAL, PROT_READ, PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close,
-    iovec, mmap, mmsghdr, munmap, recv, send, sendmmsg, shutdown,
+    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, accept4, close, iovec, mmsghdr, recv, send, sendmmsg, shutdown,
 )
 from conmon.core.loop cimport source_close, source_init, watch
+from conmon.core.queue cimport queue_free, queue_reserve, queue_size
 from conmon.core.state cimport (
     CHUNK, CLIENT_LIMIT, PACKET_DATA, QUEUE_LIMIT, QUEUE_RESUME, STDIN_PACKET, Client, Monitor,
     Source,
@@ -40,7 +40,7 @@ cdef inline void client_arm(Monitor* m, Client* client) noexcept nogil:
         return
     if not client.input_ended and m.input.pending == NULL:
         events |= EPOLLIN
-    if client.head < client.tail:
+    if queue_size(&client.queue):
         events |= EPOLLOUT
     if events == 0 and not client.output_ended:
         events = EPOLLHUP  # nothing to do but to notice that it goes
@@ -57,10 +57,7 @@ cdef inline void clients_arm(Monitor* m) noexcept nogil:
 
 
 cdef inline void client_queue_free(Monitor* m, Client* client) noexcept nogil:
-    if client.queue != NULL:
-        munmap(client.queue, client.capacity)
-    client.queue = NULL
-    client.capacity = client.head = client.tail = 0
+    queue_free(&client.queue)
     client_unstall(m, client)
 
 
@@ -90,45 +87,20 @@ cdef inline void client_end_output(Monitor* m, Client* client) noexcept nogil:
     client_queue_free(m, client)
 
 
-cdef inline bint client_queue_reserve(Client* client, size_t more) noexcept nogil:
-    """Make room for `more` bytes at the tail; False without memory."""
-    cdef size_t used = client.tail - client.head
-    cdef size_t capacity = 2 * CHUNK
-    cdef char* queue
-    if client.tail + more <= client.capacity:
-        return True
-    if used + more <= client.capacity:
-        memmove(client.queue, client.queue + client.head, used)
-    else:
-        while capacity < used + more:
-            capacity *= 2
-        queue = <char*>mmap(
-            NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if <void*>queue == MAP_FAILED:
-            return False
-        if client.queue != NULL:
-            memcpy(queue, client.queue + client.head, used)
-            munmap(client.queue, client.capacity)
-        client.queue = queue
-        client.capacity = capacity
-    client.head = 0
-    client.tail = used
-    return True
-
-
 cdef inline void client_enqueue(
         Monitor* m, Client* client, char tag, const char* data, size_t size) noexcept nogil:
     """Let packets wait for a client that does not take them now."""
     cdef size_t part
+    cdef char* frame
     cdef size_t frames = (size + PACKET_DATA - 1) // PACKET_DATA * FRAME
-    cdef bint over = client.tail - client.head + size + frames > QUEUE_LIMIT
+    cdef bint over = queue_size(&client.queue) + size + frames > QUEUE_LIMIT
     if over and m.record.drop_slow_clients and not m.record.ended:
         say(m.record, LEVEL_WARNING, b"Disconnecting an attach client that does not read")
         m.record.counters.clients_dropped += 1
         client.input_ended = True
         client_end_output(m, client)
         return
-    if not client_queue_reserve(client, size + frames):
+    if not queue_reserve(&client.queue, size + frames):
         say(m.record, LEVEL_WARNING, b"Disconnecting an attach client: out of memory")
         m.record.counters.clients_dropped += 1
         client.input_ended = True
@@ -136,11 +108,12 @@ cdef inline void client_enqueue(
         return
     while size:
         part = size if size < PACKET_DATA else PACKET_DATA
-        client.queue[client.tail] = <char>((part + 1) & 0xff)
-        client.queue[client.tail + 1] = <char>((part + 1) >> 8)
-        client.queue[client.tail + 2] = tag
-        memcpy(client.queue + client.tail + FRAME, data, part)
-        client.tail += FRAME + part
+        frame = client.queue.data + client.queue.tail
+        frame[0] = <char>((part + 1) & 0xff)
+        frame[1] = <char>((part + 1) >> 8)
+        frame[2] = tag
+        memcpy(frame + FRAME, data, part)
+        client.queue.tail += FRAME + part
         data += part
         size -= part
     if over and not client.stalled:
@@ -153,19 +126,19 @@ cdef inline void client_flush(Monitor* m, Client* client) noexcept nogil:
     """Send what waits for the client, as far as it goes."""
     cdef size_t size
     cdef unsigned char* frame
-    while client.head < client.tail:
-        frame = <unsigned char*>client.queue + client.head
+    while queue_size(&client.queue):
+        frame = <unsigned char*>client.queue.data + client.queue.head
         size = frame[0] | (<size_t>frame[1] << 8)
         if send(client.source.fd, frame + 2, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0:
-            client.head += 2 + size
+            client.queue.head += 2 + size
         elif errno == EAGAIN:
             break
         elif errno != EINTR:
             client_end_output(m, client)
             return
-    if client.head == client.tail:
+    if queue_size(&client.queue) == 0:
         client_queue_free(m, client)
-    elif client.tail - client.head <= QUEUE_RESUME:
+    elif queue_size(&client.queue) <= QUEUE_RESUME:
         client_unstall(m, client)
 
 
@@ -177,7 +150,7 @@ cdef inline void client_send(
     cdef unsigned int count = 0
     cdef int sent
     cdef size_t part, at = 0
-    if client.head == client.tail:
+    if queue_size(&client.queue) == 0:
         memset(messages, 0, sizeof(messages))
         while at < size:
             part = size - at if size - at < PACKET_DATA else PACKET_DATA

@@ -15,13 +15,14 @@ from conmon.core.kernel cimport (
     EPOLL_CLOEXEC, SIG_IGN, SIGPIPE, _exit, c_signal, epoll_create1, fork, pid_t,
 )
 from conmon.core.loop cimport dispatch, source_close, source_init
+from conmon.core.queue cimport queue_size
 from conmon.core.state cimport CLIENT_LIMIT, Client, Monitor
 
 
 cdef inline bint any_client_waits(Monitor* m) noexcept nogil:
     cdef Client* client = m.clients
     while client != NULL:
-        if client.head < client.tail:
+        if queue_size(&client.queue):
             return True
         client = client.next
     return False
@@ -32,7 +33,7 @@ cdef inline bint clients_are_due(Monitor* m) noexcept nogil:
     cdef Client* client = m.clients
     cdef bint due = False
     while client != NULL:
-        if client.source.fd >= 0 and client.head < client.tail:
+        if client.source.fd >= 0 and queue_size(&client.queue):
             due = True
         else:
             source_close(m, &client.source)
@@ -46,7 +47,7 @@ cdef inline void deliver(Monitor* m) noexcept nogil:
     cdef int kept = 0
     cdef Client* client = m.clients
     while client != NULL and kept < CLIENT_LIMIT:
-        if client.head < client.tail:
+        if queue_size(&client.queue):
             keep[kept] = client.source.fd
             kept += 1
         else:

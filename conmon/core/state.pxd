@@ -29,6 +29,12 @@ cdef struct Source:
     uint32_t events           # armed in epoll; 0: not in epoll
     Handler handle
 
+cdef struct Queue:            # queue.pxd
+    char* data
+    size_t capacity
+    size_t head               # of what waits, and
+    size_t tail               # behind it
+
 cdef struct Stream:
     Source source             # must be first: a handler gets the Source and casts
     char tag                  # 2 stdout, 3 stderr: the attach protocol's stream byte
@@ -54,10 +60,7 @@ cdef struct Client:
     bint input_ended          # nothing more comes from the client
     bint output_ended         # nothing more can be sent to it
     bint stalled              # its queue is full: streams wait (block policy)
-    char* queue               # packets that wait: two bytes of size, then the packet
-    size_t capacity
-    size_t head
-    size_t tail
+    Queue queue               # packets that wait: two bytes of size, then the packet
 
 cdef struct Lines:
     Source source             # must be first
@@ -94,13 +97,14 @@ cdef struct JournalLine:
 
 cdef struct Journal:
     Source source             # connected datagram socket; fd -1 while not connected
-    Source timer              # set while AWAY or PACED: journal.pxd
+    Source timer              # set while AWAY or PACED
     const char* path          # of the journal's socket; NULL: no journald log
     const char* fields        # the constant fields of every entry, framed
     size_t fields_size
-    char* area                # memory for unfinished lines and for one batch of entries
+    char* area                # memory for unfinished lines, and for
+    void* batch               # one batch of entries: Batch, journalsocket.pxd
     JournalLine lines[2]      # stdout, stderr
-    int state                 # journal.pxd
+    int state                 # journalstate.pxd
     bint stalled              # entries wait: streams are not read
     bint reached              # the journal took an entry once
     bint hopeless             # ... but not since it was given up
@@ -110,10 +114,7 @@ cdef struct Journal:
     uint64_t lost_entries
     int window                # entries of the queue that are offered at once
     int pause                 # us until it is tried again while its queue is full
-    char* queue               # entries that wait
-    size_t capacity
-    size_t head
-    size_t tail
+    Queue queue               # entries that wait
 
 cdef struct Monitor:
     Record* record

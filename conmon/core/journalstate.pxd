@@ -1,0 +1,206 @@
+"""What to do while the journal does not take entries (C18).
+
+They wait in a queue, and meanwhile the container's streams are not read: at most one more chunk
+per stream can join them. Why the journal does not take them decides what comes next:
+
+    FULL    its queue is full: wait until it has room, as long as that may take
+    PACED   the same, but the queue gives no good moment to go on: pause, then try
+    AWAY    nobody is at the socket, or it fails: try again, for PATIENCE seconds
+    LOSING  that was in vain: drop and count, go on reading, try again with later output
+
+A host without a journal has no socket to wait for, so that comes to LOSING at once. The first
+entry after LOSING says how much is missing.
+"""
+
+from libc.errno cimport EAGAIN, ENOENT
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset, strerror, strlen
+
+from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
+from conmon.core.journalqueue cimport (
+    Queued, batch_from_queue, journal_drop, journal_drop_queue, journal_enqueue,
+)
+from conmon.core.journalsocket cimport (
+    BATCH, Batch, Entry, batch_send, journal_connect, journal_idle, journal_wakes_seldom,
+)
+from conmon.core.kernel cimport EPOLLOUT, snprintf
+from conmon.core.loop cimport now_ms, watch
+from conmon.core.queue cimport queue_free, queue_size
+from conmon.core.state cimport Journal, Monitor, Source
+from conmon.core.timer cimport timer_read, timer_set
+
+cdef enum:
+    PAUSE_MIN = 100           # us; PACED
+    PAUSE_MAX = 3200
+    PATIENCE = 30000          # ms
+    RETRY = 100               # ms between two tries while AWAY
+    RETRY_LOSING = 1000       # ms
+
+cdef enum Wait:
+    READY = 0
+    FULL = 1
+    PACED = 2
+    AWAY = 3
+    LOSING = 4
+
+
+cdef inline Batch* journal_batch(Monitor* m) noexcept nogil:
+    """Where the entries of one sendmmsg are gathered."""
+    return <Batch*>m.journal.batch
+
+
+cdef inline void journal_state(Monitor* m, int state) noexcept nogil:
+    """Wait for what the new state waits for; streams rest while entries wait."""
+    cdef Journal* journal = &m.journal
+    cdef bint stalls = state != READY and state != LOSING
+    if stalls and not journal.stalled:
+        m.stalled += 1
+        m.record.counters.journal_stalls += 1
+    elif not stalls and journal.stalled:
+        m.stalled -= 1
+    journal.stalled = stalls
+    watch(m, &journal.source, EPOLLOUT if state == FULL else 0)
+    if state == PACED:
+        timer_set(&journal.timer, journal.pause, 0)
+    elif state == AWAY and journal.state != AWAY:
+        journal.since = now_ms()
+        timer_set(&journal.timer, RETRY * 1000, RETRY * 1000)
+    elif state != AWAY and journal.state != READY:
+        timer_set(&journal.timer, 0, 0)
+    journal.state = state
+
+
+cdef inline void journal_give_up(Monitor* m) noexcept nogil:
+    """From now on drop what the journal does not take."""
+    m.journal.hopeless = True
+    m.journal.since = now_ms()
+    journal_state(m, LOSING)
+    journal_drop_queue(m)
+
+
+cdef inline void journal_refused(Monitor* m, int failure) noexcept nogil:
+    """An entry could not be sent: what to do now."""
+    if failure == EAGAIN:
+        journal_state(m, FULL if journal_wakes_seldom(m) else PACED)
+        return
+    if m.journal.state != AWAY and not m.journal.hopeless:
+        say_errno(
+            m.record, LEVEL_WARNING, b"The journal does not take entries", strerror(failure))
+    m.journal.failure = failure
+    if m.journal.hopeless or (failure == ENOENT and not m.journal.reached):
+        journal_give_up(m)
+    else:
+        journal_state(m, AWAY)
+
+
+cdef inline void journal_flush(Monitor* m) noexcept nogil:
+    """Send what waits, from the first entry that was not taken, as far as it goes."""
+    cdef Journal* journal = &m.journal
+    cdef Batch* batch = journal_batch(m)
+    cdef int failure = 0
+    cdef int i, sent
+    while queue_size(&journal.queue):
+        batch_from_queue(m, batch)
+        sent = batch_send(m, batch, &failure)
+        for i in range(sent):
+            journal.queue.head += sizeof(Queued) + batch.entries[i].size
+        # a receiver that takes a few entries at a time is not offered many
+        journal.window = BATCH if failure == 0 else min(2 * sent + 4, <int>BATCH)
+        batch.count = 0
+        if failure:
+            journal_refused(m, failure)
+            return
+    queue_free(&m.journal.queue)
+    journal_state(m, READY)
+
+
+cdef inline void batch_flush(Monitor* m, Batch* batch) noexcept nogil:
+    """Send the batch; what is not taken joins the queue."""
+    cdef int failure
+    cdef int i
+    cdef int sent = batch_send(m, batch, &failure)
+    for i in range(sent, batch.count):
+        journal_enqueue(m, &batch.entries[i])
+    batch.count = 0
+    if failure:
+        m.journal.window = BATCH
+        journal_refused(m, failure)
+
+
+cdef inline void journal_put(Monitor* m, const Entry* entry) noexcept nogil:
+    """Give one entry to the journal, behind those that wait."""
+    cdef Batch* batch = journal_batch(m)
+    if m.journal.state == LOSING:
+        journal_drop(m, entry.kept_size + entry.size)
+    elif m.journal.state != READY:
+        journal_enqueue(m, entry)
+    else:
+        batch.entries[batch.count] = entry[0]
+        batch.count += 1
+        if batch.count == BATCH:
+            batch_flush(m, batch)
+
+
+cdef inline void journal_put_marker(Monitor* m) noexcept nogil:
+    """Say in the journal how much is missing from it."""
+    cdef char text[192]
+    cdef Batch* batch = journal_batch(m)
+    cdef Entry* entry = &batch.entries[0]
+    cdef int failure
+    snprintf(
+        text, sizeof(text), b"conmon: %llu bytes of output (%llu entries) were not logged: %s\n",
+        <unsigned long long>m.journal.lost, <unsigned long long>m.journal.lost_entries,
+        strerror(m.journal.failure))
+    memset(entry, 0, sizeof(Entry))
+    entry.data = text
+    entry.size = strlen(text)
+    entry.priority = c"3"
+    batch.count = 1
+    batch_send(m, batch, &failure)
+    batch.count = 0
+    if failure == EAGAIN:
+        journal_enqueue(m, entry)
+    if failure:
+        journal_refused(m, failure)
+    if m.journal.state != LOSING:
+        m.journal.lost = m.journal.lost_entries = 0
+
+
+cdef inline void journal_find_again(Monitor* m, bint now) noexcept nogil:
+    """While LOSING: see whether the journal is back, once in RETRY_LOSING or `now`."""
+    if m.journal.state != LOSING or not (now or now_ms() - m.journal.since >= RETRY_LOSING):
+        return
+    m.journal.since = now_ms()
+    if journal_connect(m) == 0:
+        journal_state(m, READY)
+        if m.journal.lost:
+            journal_put_marker(m)
+        if m.journal.state == READY:
+            say(m.record, LEVEL_INFO, b"The journal takes entries again")
+
+
+cdef inline void on_journal(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    journal_flush(m)
+
+
+cdef inline void journal_go_on(Monitor* m) noexcept nogil:
+    """After a pause: that was too long if journald had nothing to do, too short for few entries."""
+    cdef Journal* journal = &m.journal
+    cdef uint64_t before = m.record.counters.entries
+    if journal_idle(m):
+        journal.pause = max(journal.pause // 2, <int>PAUSE_MIN)
+    journal_flush(m)
+    if journal.state == PACED and m.record.counters.entries == before:
+        journal_state(m, FULL)  # it stands still: no pause is long enough, the next place is
+    if m.record.counters.entries - before < 8:
+        journal.pause = min(journal.pause * 2, <int>PAUSE_MAX)
+
+
+cdef inline void on_journal_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    timer_read(source)
+    if m.journal.state == PACED:
+        journal_go_on(m)
+        return
+    journal_flush(m)
+    if m.journal.state == AWAY and now_ms() - m.journal.since >= PATIENCE:
+        journal_give_up(m)
