@@ -175,10 +175,11 @@ def cgroup_removed(container: Container) -> None:
     monitor = Path("/proc", (pids / "conmon.pid").read_text(), "status")
     (CGROUPS / "cgroup.procs").write_text(pid)
     (CGROUPS / f"libpod_parent/libpod-{container.id}").rmdir()
-    time.sleep(1)  # the measurement: what the monitor does in it
-    before = switches(monitor)
-    time.sleep(1)
-    container.facts["woken"] = switches(monitor) - before
+    windows = [switches(monitor)]
+    while len(windows) < 20 and windows[-1] not in windows[:-1]:
+        time.sleep(0.5)  # a window in which nothing may happen, sooner or later
+        windows.append(switches(monitor))
+    container.facts["settles"] = windows[-1] in windows[:-1]
     container.go()
     container.wait()
 
