@@ -87,9 +87,10 @@ test-ordinary: dev ## run the contract's tests with a conmon whose interpreter s
 test-podman: dev ## run the tests with podman only
 	$(BIN)/python -P -m pytest tests/podman $(PYTEST_ARGS)
 
-contract: ## write docs/contract.md: which tests hold which part of the contract
-	@python3 tools/contract_table.py >docs/contract.md.new
-	@mv docs/contract.md.new docs/contract.md
+contract: ## write docs/contract.md and docs/differences.md from the tests
+	@for page in contract differences; do \
+	  python3 tools/$${page}_table.py >docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md \
+	    || exit; done
 
 clean: ## remove what was built
 	rm -rf build
