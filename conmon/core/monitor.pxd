@@ -4,21 +4,22 @@ from libc.errno cimport ECHILD, ENOMEM, errno
 from libc.string cimport memset, strerror
 
 from conmon.core.attach cimport (
-    accept_waiting, client_close, clients_free_retired, on_listener, on_stdin,
+    accept_waiting, clients_free_retired, on_listener, on_stdin,
 )
 from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport on_lines
 from conmon.core.counters cimport record_publish
-from conmon.core.deliver cimport clients_deliver
+from conmon.core.deliver cimport clients_deliver, clients_fds, clients_release
 from conmon.core.diag cimport LEVEL_ERROR, say_errno
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     EPOLLIN, EPOLL_CLOEXEC, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ,
     PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL,
-    SIG_IGN, WNOHANG, c_signal, close, epoll_create1, fsync, madvise, mmap, munmap,
-    pread, signalfd, sigprocmask, sigset_t, waitpid,
+    SIG_IGN, WNOHANG, c_signal, close, epoll_create1, madvise, mmap, munmap,
+    pid_t, pread, signalfd, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.logfile cimport log_finish, log_limits
+from conmon.core.logsync cimport log_sync
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
 from conmon.core.notify cimport notify_drain, on_notify, on_notify_timer
 from conmon.core.oom cimport oom_check, oom_open
@@ -28,7 +29,7 @@ from conmon.core.reaper cimport (
 )
 from conmon.core.record cimport Record, record_forget_fds
 from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
-from conmon.core.state cimport CHUNK, LOG_BUFFER, Monitor
+from conmon.core.state cimport CHUNK, CLIENT_LIMIT, LOG_BUFFER, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
 from conmon.core.timer cimport timer_open, timer_set
 
@@ -180,6 +181,8 @@ cdef inline void run(Monitor* m) noexcept nogil:
 cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
+    cdef int keep[CLIENT_LIMIT + 2]
+    cdef int count
     oom_check(m)
     notify_drain(m)
     if not record.timed_out:
@@ -189,14 +192,17 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     source_close(m, &m.err.source)
     log_finish(m)
     journal_finish(m)
-    if record.sync_log and m.log.fd >= 0:
-        fsync(m.log.fd)
-    clients_deliver(m)
-    while m.clients != NULL:
-        client_close(m, m.clients)
+    clients_release(m)
     # Only the sync pipe goes on. The caller's own fds, published ports among them, are closed
-    # here too: they must be free before anybody sees the exit (C17.6).
-    close_all_but(<int*>&record.sync_fd, 1 if record.sync_fd >= 0 else 0)
+    # here too: they must be free before anybody sees the exit (C17.6). And before the forks: a
+    # child would hold them for a moment longer.
+    count = clients_fds(m, keep)
+    keep[count] = m.log.fd
+    keep[count + 1] = record.sync_fd
+    close_all_but(keep, count + 2)
+    clients_deliver(m)
+    log_sync(m)
+    close_all_but(<int*>&record.sync_fd, 1)
     record_forget_fds(record)
 
 

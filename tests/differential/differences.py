@@ -215,6 +215,14 @@ ROOT\\/missing: No such file or directory"}
 ROOT\\/missing\\/UUID: No such file or directory"}
         """),
     ),
+    Difference(
+        Kind.CURE,
+        "Nobody waits for the log's way to the disk",
+        "C20.23: C conmon writes the exit files after its fsync(2); here a child does that "
+        "meanwhile.",
+        ("steps",),
+        lines("steps | C | fsync"),
+    ),
     # --- an older peer ----------------------------------------------------------------------
     Difference(
         Kind.OLDER,
