@@ -29,11 +29,12 @@ from conmon.core.reaper cimport (
 )
 from conmon.core.record cimport Record, record_forget_fds
 from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
-from conmon.core.state cimport CHUNK, CLIENT_LIMIT, LOG_BUFFER, Monitor
+from conmon.core.state cimport CHUNK, CLIENT_LIMIT, LOG_BUFFER, STDIN_PACKET, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
 from conmon.core.timer cimport timer_open, timer_set
 
 cdef enum:
+    BUFFERS = CHUNK + LOG_BUFFER + STDIN_PACKET
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
     IDLE_AFTER = 20        # ms without an event until the buffers are given back
 
@@ -62,10 +63,11 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     if m.epoll < 0:
         return -errno
     m.chunk = <char*>mmap(
-        NULL, CHUNK + LOG_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        NULL, BUFFERS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     if <void*>m.chunk == MAP_FAILED:
         return -ENOMEM
     m.log.buffer = m.chunk + CHUNK
+    m.input.buffer = m.log.buffer + LOG_BUFFER
     m.log.fd = record.log_fd
     log_limits(&m.log, record)
     m.log.second = -1
@@ -95,7 +97,7 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
 cdef inline void monitor_close(Monitor* m) noexcept nogil:
     """Give back what monitor_open took, in a process that goes on."""
     journal_close(m)
-    munmap(m.chunk, CHUNK + LOG_BUFFER)
+    munmap(m.chunk, BUFFERS)
     close(m.signals.fd)
     close(m.epoll)
 
@@ -159,7 +161,8 @@ cdef inline void forward_held(Monitor* m) noexcept nogil:
 
 cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
     """After a burst the pages go back to the kernel; one page of each buffer may stay."""
-    madvise(m.chunk, CHUNK + LOG_BUFFER, MADV_DONTNEED)
+    # what the container has not taken of its input is kept; it has the last of the buffers
+    madvise(m.chunk, BUFFERS if m.input.pending == NULL else BUFFERS - STDIN_PACKET, MADV_DONTNEED)
     journal_give_back(m)
     m.touched = 0
 

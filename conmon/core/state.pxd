@@ -70,7 +70,8 @@ cdef struct Lines:
 
 cdef struct Stdin:
     Source source             # must be first; fd -1 once closed
-    char* pending             # what the pipe would not take yet
+    char* buffer              # STDIN_PACKET bytes
+    char* pending             # in the buffer: what the pipe would not take yet; NULL: nothing
     size_t size
     size_t done
     bint closing              # close as soon as nothing is pending

@@ -1,7 +1,6 @@
 """The container's stdin: what attach clients send, without ever blocking on the pipe."""
 
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from conmon.core.kernel cimport EPOLLOUT, write
@@ -9,11 +8,17 @@ from conmon.core.loop cimport source_close, watch
 from conmon.core.state cimport Monitor
 
 
+cdef inline void stdin_forget(Monitor* m) noexcept nogil:
+    """Nothing is pending any more: the buffer can be given back to the kernel."""
+    if m.input.pending != NULL:
+        m.touched = max(m.touched, m.input.size)
+    m.input.pending = NULL
+
+
 cdef inline void stdin_close(Monitor* m) noexcept nogil:
     source_close(m, &m.input.source)
     m.record.stdin_fd = -1
-    free(m.input.pending)
-    m.input.pending = NULL
+    stdin_forget(m)
 
 
 cdef inline ssize_t stdin_write(Monitor* m, const char* data, size_t size) noexcept nogil:
@@ -40,10 +45,7 @@ cdef inline void stdin_put(Monitor* m, const char* data, size_t size) noexcept n
     done = stdin_write(m, data, size)
     if done == size:
         return
-    m.input.pending = <char*>malloc(size - done)
-    if m.input.pending == NULL:
-        stdin_close(m)  # a gap in the input would be worse than its end
-        return
+    m.input.pending = m.input.buffer
     memcpy(m.input.pending, data + done, size - done)
     m.input.size = size - done
     m.input.done = 0
@@ -66,8 +68,7 @@ cdef inline bint stdin_flush(Monitor* m) noexcept nogil:
     m.input.done += taken
     if m.input.done < m.input.size:
         return False
-    free(m.input.pending)
-    m.input.pending = NULL
+    stdin_forget(m)
     watch(m, &m.input.source, 0)
     if m.input.closing:
         stdin_close(m)

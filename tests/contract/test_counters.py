@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 from harness import Container
-from harness_proc import context_switches
+from harness_counters import read_counters
+from harness_proc import context_switches, settled
 
 pytestmark = pytest.mark.ours("it has no counters")
-
-
-def read_counters(container: Container) -> dict[str, int]:
-    """As docs/counters.md says."""
-    record = (container.bundle / "conmon-counters").read_bytes()
-    magic, version, size, at, count, names_at = struct.unpack_from("QIIIII", record)
-    assert magic == 0x434F4E4D4F4E5243
-    assert version == 1
-    assert size == len(record)
-    names = record[names_at : record.index(b"\0", names_at)].decode().split()
-    assert len(names) == count
-    return dict(zip(names, struct.unpack_from(f"{count}Q", record, at), strict=True))
 
 
 def test_counters_of_the_log(container: Container) -> None:
@@ -31,6 +18,7 @@ def test_counters_of_the_log(container: Container) -> None:
     container.started()
     container.wait_log(b" first\n")
     container.wait_log(b" second\n")
+    settled(container.monitor.pid)  # it counts what it has written after the write
     counters = read_counters(container)
     assert counters["bytes_in"] == len("first\nsecond\n")
     assert counters["records"] == 2
