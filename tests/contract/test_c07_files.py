@@ -128,11 +128,41 @@ def test_attach_link_in_the_socket_dir(container: Container) -> None:
 
 @pytest.mark.ours("older versions leave the link behind")
 def test_attach_link_is_removed(container: Container) -> None:
-    """C7, C12.2: the link in the socket dir goes with conmon."""
+    """C7, C12.2, C20.17: the link in the socket dir goes with conmon."""
     container.as_crio()
     container.command("exit 0")
     assert container.run() == 0
     assert not os.listdir(container.root / "sockets")
+
+
+@pytest.mark.ours("it removes another name than it has made (C20.17)")
+def test_attach_link_of_107_bytes(container: Container) -> None:
+    """C12.2, C20.17: clients cut the name by a byte, so the link is cut; it is removed as it is."""
+    container.as_crio()
+    sockets = container.root / "sockets"
+    uuid = "u" * (107 - len(str(sockets)) - 1)
+    container.options["-u"] = uuid
+    container.fifo("start")
+    container.command("exit 0")
+    container.launch()
+    container.started()
+    assert os.listdir(sockets) == [uuid[:-1]]
+    container.open_fifo(container.bundle / "start")
+    assert container.end() == 0
+    assert not os.listdir(sockets)
+
+
+@pytest.mark.ours("it leaves both (C20.17)")
+def test_no_socket_is_left_by_a_failed_create(container: Container) -> None:
+    """C20.17: the attach socket, and the link to it, go when the runtime fails."""
+    container.as_crio()
+    container.put("status", "1")
+    container.put("stderr", "boom")
+    container.launch()
+    assert container.report() == {"pid": -1, "message": "boom"}
+    assert container.monitor.wait() == 1
+    assert not os.listdir(container.root / "sockets")
+    assert not (container.bundle / "attach").exists()
 
 
 def test_without_exit_and_persist_dirs(container: Container) -> None:

@@ -218,7 +218,7 @@ read -r _ <go; exit 9
 
 
 def test_terminal_that_is_closed_and_opened_again(container: Container) -> None:
-    """C13: a terminal that nobody has open is waited for, without polling, and nothing is lost."""
+    """C13, C20.15: a terminal that nobody has open is waited for, not polled; nothing is lost."""
     container.put("data", FLOOD)
     container.fifo("go")
     with_terminal(container, REOPEN)
