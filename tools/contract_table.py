@@ -36,6 +36,33 @@ SECTIONS = {
     "C20": "defects of C conmon and their cures",
 }
 
+# The rows of C20: what C conmon does, and ours must not.
+FAULTS = {
+    1: "a client that does not read stalls everything",
+    2: "a client that has gone leaves an fd and a buffer",
+    3: "a client whose input nobody reads is not noticed when it goes",
+    4: "a long line on ctl makes it spin; ctl and winsz share a buffer",
+    5: "resizes without a terminal block it for good",
+    6: "a runtime that says much, or hangs, is waited for without end",
+    7: "an empty pid file counts as a start",
+    8: "a report may be longer than podman reads",
+    9: "a full disk tears records and drops output in silence",
+    10: "a rotation that fails half-way loses logs, or ends conmon",
+    11: "kills for memory are missed, or reported falsely (v2)",
+    12: "a container that is not its child is waited for without end",
+    13: "one notification that fails ends the relay",
+    14: "priorities stop podman logs; many labels lose the line",
+    15: "a hung-up terminal is polled; many system calls for little output",
+    16: "a writer that goes on holds up the end",
+    17: "sockets and links are left behind; SIGHUP ends it in silence",
+    18: "runtime and exit command inherit its signal settings",
+    19: "the locale decides which arguments are possible; colons cut log paths",
+    20: "a pid file that cannot be written leaves an orphan",
+    21: "there is no limit on clients",
+    22: "the exit command's end waits for the container's",
+    23: "the exit files wait for the disk",
+}
+
 HEAD = """\
 # The contract and the tests that hold it
 
@@ -65,14 +92,22 @@ def order(section: str) -> tuple[int, ...]:
     return tuple(map(int, section[1:].split(".")))
 
 
+def about(section: str) -> str:
+    """A row of C20 in words."""
+    title, _, row = section.partition(".")
+    return f" {FAULTS[int(row)]}" if title == "C20" and row else ""
+
+
 def main() -> None:
     print(HEAD)
     found = tests()
     for title, subject in SECTIONS.items():
         print(f"\n## {title} {subject}\n")
-        sections = [s for s in found if s == title or s.startswith(title + ".")]
+        sections = {s for s in found if s == title or s.startswith(title + ".")}
+        if title == "C20":
+            sections |= {f"C20.{row}" for row in FAULTS}
         for section in sorted(sections, key=order):
-            print(f"- **{section}**")
+            print(f"- **{section}**{about(section)}")
             for path, names in sorted(found[section].items()):
                 print(f"  - `{path}`: {', '.join(sorted(set(names)))}")
         if not sections:
