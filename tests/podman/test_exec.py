@@ -48,8 +48,8 @@ def test_command_that_cannot_be_started(
 
 
 def test_stdin_through_and_back(podman: Podman, box: str) -> None:
-    """C12.4, C12.5: 200 kB of any bytes pass through the session; its end arrives as EOF."""
-    sent = random.Random(4).randbytes(200_000)
+    """C12.4, C12.5: 5 MB of any bytes pass through the session; their end arrives as EOF."""
+    sent = random.Random(4).randbytes(5_000_000)
     assert podman("exec", "-i", box, "cat", stdin=sent).out == sent
 
 

@@ -71,8 +71,8 @@ def test_unwritable_log(podman: Podman) -> None:
 
 
 def test_stdin_through_and_back(podman: Podman) -> None:
-    """C12.4, C12.5: 200 kB of any bytes pass through the container; its end arrives as EOF."""
-    sent = random.Random(1).randbytes(200_000)
+    """C12.4, C12.5: 5 MB of any bytes pass through the container; their end arrives as EOF."""
+    sent = random.Random(1).randbytes(5_000_000)
     result = podman("run", "--rm", "-i", IMAGE, "cat", stdin=sent)
     assert result.out == sent
     assert result.err == b""
