@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from differential.stage import Scenario, Stage, read_end
 from harness import Pipes
+from harness_proc import settled
 from harness_rooms import CID, STANDIN
 
 SCENARIOS: list[Scenario] = []
@@ -265,6 +266,29 @@ def listen_fds(stage: Stage) -> None:
     stage.finish()
 
 
+@scenario("A file that the caller has open, as for --preserve-fds,")
+def preserved_fd(stage: Stage) -> None:
+    stage.record()
+    given = stage.container.root / "run" / "given"
+    given.touch()
+    stage.container.command("exit 0")
+    with open(given) as file:
+        stage.launch("--runtime-opt", "--preserve-fds=1", pass_fds=[file.fileno()])
+    stage.finish()
+
+
+@scenario("Neither a bundle nor a pid file is named: conmon's own directory is the bundle.")
+def default_bundle_and_pid_file(stage: Stage) -> None:
+    container = stage.container
+    stage.record()
+    for option in ("-b", "-p"):
+        del container.options[option]
+    container.pidfile = container.bundle / f"pidfile-{CID}"
+    container.command("exit 3")
+    stage.launch(cwd=container.bundle)
+    stage.finish()
+
+
 # Streams
 
 
@@ -275,6 +299,32 @@ ends_with("unfinished line", "Output that ends without a newline.", "printf 'one
 ends_with("empty lines", "Lines of no length.", "echo; echo; echo x; echo")
 ends_with("long line", "A line of 100,000 bytes.", "head -c 100000 /dev/zero | tr '\\0' x; echo")
 ends_with("odd bytes", "NUL, invalid UTF-8, carriage return.", "printf 'a\\0b\\377\\r\\033[0m\\n'")
+
+
+@scenario("A container that closes its streams, and lives on.")
+def streams_closed(stage: Stage) -> None:
+    container = stage.container
+    container.fifo("go")
+    container.command("echo out; exec >&- 2>&-; read -r _ <go; exit 4")
+    stage.launch()
+    stage.message()
+    container.wait_log(b" F out\n")
+    settled(container.monitor.pid)
+    stage.open("go")
+    stage.finish()
+
+
+@scenario("A process outlives the container, and has its streams open.")
+def streams_held(stage: Stage) -> None:
+    container = stage.container
+    container.fifo("hold")
+    container.command("{ read -r _ <hold; echo late; } & echo out; exit 4")
+    stage.launch()
+    stage.message()
+    container.wait_exit_file()
+    container.monitor.wait()
+    stage.open("hold")
+    stage.finish()
 
 
 # The exit command

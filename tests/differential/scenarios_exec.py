@@ -66,6 +66,23 @@ def podman_without_client(name: str, what: str, *, api: bool = True, fails: bool
     SCENARIOS.append(Scenario(name, what, play))
 
 
+def too_long(name: str, what: str, *, api: bool) -> None:
+    """A session that outlives --timeout."""
+
+    def play(stage: Stage) -> None:
+        container = stage.container
+        as_podman_exec(container)
+        if not api:
+            del container.options["--api-version"]
+        container.command("exec sleep 1000")
+        stage.launch("--timeout", "1")
+        stage.finish()
+
+    SCENARIOS.append(Scenario(name, what, play))
+
+
+too_long("exec too long", "A session that outlives --timeout.", api=True)
+too_long("exec too long under API 0", "The same under API 0.", api=False)
 podman_without_client("exec detached", "A session that nobody attaches to.")
 podman_without_client("exec under API 0", "A session of an older caller.", api=False)
 podman_without_client("exec fails", "The runtime cannot start it.", fails=True)
