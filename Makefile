@@ -9,10 +9,12 @@ WHAT ?= build
 MESON_OPTIONS ?=
 RUNTIME ?=
 PYTEST_ARGS ?=
+PEERS ?=
+BENCH_ARGS ?=
 export PYTHON
 
 BIN = build/venv/bin
-PYTHON_CODE = conmon tests tools demo
+PYTHON_CODE = conmon tests tools demo bench
 CYTHON_CODE = conmon/*.pyx conmon/*.pxd conmon/core/*.pxd
 # conmon before it got the image of its interpreter (conmon/_image.pyx); absent without one
 ORDINARY = build/meson/conmon-linked
@@ -20,7 +22,7 @@ ORDINARY = build/meson/conmon-linked
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo figures check lint format test \
-	test-ordinary test-podman dev contract clean
+	test-ordinary test-podman dev contract bench bench-quick bench-dev clean
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -28,7 +30,8 @@ all: ## build build/conmon
 help: ## list the targets and variables
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 	@printf '\n%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
-	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo).'
+	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo),' \
+	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...).'
 
 deps: ## install what the distribution must provide: WHAT=build, demo or test
 	@tools/deps.sh $(WHAT)
@@ -91,6 +94,17 @@ contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \
 	  python3 tools/$${page}_table.py >docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md \
 	    || exit; done
+
+bench: bench-dev ## measure all that docs/benchmarks.md shows, beside C conmon and PEERS: 15 minutes
+	@$(BIN)/python -m bench --json build/bench/results.json $(BENCH_ARGS) \
+	  build/conmon /usr/bin/conmon $(PEERS)
+
+bench-quick: bench-dev ## the same with fewer samples: 2 minutes
+	@$(BIN)/python -m bench --quick --json build/bench/quick.json $(BENCH_ARGS) \
+	  build/conmon /usr/bin/conmon $(PEERS)
+
+bench-dev: all
+	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }
 
 clean: ## remove what was built
 	rm -rf build

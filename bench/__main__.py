@@ -1,0 +1,109 @@
+"""python -m bench [--quick] [--only WORD,...] CONMON PEER...: measure, print, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness_os import end_descendants
+
+from bench import kernel, machine, table
+from bench.bench import Bench, CannotMeasureError, Row
+from bench.container import BenchError
+from bench.progress import Progress
+from bench.rows import ROWS
+from bench.subjects import Subject, look_at
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("conmon", type=Path, help="the conmon that this is about")
+    parser.add_argument("peers", type=Path, nargs="+", help="others; the goals name the first")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller samples: 2 min")
+    parser.add_argument("--only", help="rows to run: parts of their names, separated by commas")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    parser.add_argument("--disk", default="/var/tmp", help="a place on a disk (%(default)s)")
+    parser.add_argument("--ram", default="/dev/shm", help="a place in memory (%(default)s)")
+    parser.add_argument("--list", action="store_true", help="list the rows, and run nothing")
+    return parser.parse_args(words)
+
+
+def chosen(only: str | None, quick: bool) -> list[Row]:
+    """The rows to run, each by its name or a part of it. ValueError if a word is in no name."""
+    rows = [row for row in ROWS if row.quick or not quick]
+    if not only:
+        return rows
+    found = []
+    for word in only.split(","):
+        hits = [row for row in rows if row.name == word] or [r for r in rows if word in r.name]
+        if not hits:
+            raise ValueError(f"no row of this run has {word} in its name")
+        found += hits
+    return [row for row in rows if row in found]
+
+
+def run(bench: Bench, row: Row) -> bool:
+    """Run one row. What it cannot do is in its result; False if something went wrong."""
+    result = bench.begin(row)
+    begin = time.monotonic()
+    good = True
+    try:
+        row.measure(bench)
+    except CannotMeasureError as reason:
+        result.missing = str(reason)
+    except (BenchError, AssertionError, OSError, ValueError) as error:
+        good = False
+        result.missing = f"failed: {error}"
+    result.seconds = round(time.monotonic() - begin, 1)
+    end_descendants(frozenset())
+    return good
+
+
+def main() -> int:
+    # A shell starts background jobs with these ignored, which conmon and containers would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    given = arguments(sys.argv[1:])
+    try:
+        rows = chosen(given.only, given.quick)
+        subjects = look_at([given.conmon, *given.peers])
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if given.list:
+        print("\n".join(f"{row.name:20} {row.title} ({row.script})" for row in rows))
+        return 0
+    return measure(given, rows, subjects)
+
+
+def measure(given: argparse.Namespace, rows: list[Row], subjects: list[Subject]) -> int:
+    kernel.become_subreaper()
+    if os.geteuid() == 0:
+        kernel.leave_mounts()
+    machine.sync_programs(subjects)
+    results = machine.describe(subjects, given.quick)
+    progress = Progress(len(rows))
+    good = True
+    with (
+        tempfile.TemporaryDirectory(prefix="conmon-bench-", dir=given.ram) as ram,
+        tempfile.TemporaryDirectory(prefix="conmon-bench-", dir=given.disk) as disk,
+    ):
+        bench = Bench(subjects, Path(ram), Path(disk), given.quick, progress)
+        for row in rows:
+            good = run(bench, row) and good
+            results.rows.append(bench.result)
+            progress.clear()
+            print(table.row_text(results, bench.result), flush=True)
+            if given.json:
+                results.write(given.json)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Measuring a flow of output: how fast a conmon takes it, and with how much CPU time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from bench import kernel
+from bench.bench import Bench, Turn
+from bench.container import BenchError, Container
+from bench.feed import MB, Feed
+from bench.results import Measure
+
+SPEED = Measure("MB/s", "MB/s", "more")
+CPU = Measure("CPU", "s/GB", "less")
+GB = 1_000_000_000
+
+METHOD = (
+    "The container is `cat` of a file in memory. Time and CPU from the moment it may write to the"
+    " end of conmon, the exit file included. CPU is that of conmon's pid, without children, by the"
+    " kernel's clock of the process. Bytes are those that the container writes."
+)
+
+
+def through_conmon(
+    bench: Bench, turn: Turn, feed: Feed, log: str, *options: str, runtime: str = "runtime"
+) -> None:
+    """One container that writes the feed and ends: a sample of SPEED and one of CPU."""
+    container = Container(
+        bench.subject(turn.who).path,
+        bench.ram / f"c{bench.number()}",
+        command=feed.command,
+        runtime=runtime,
+        log=log,
+        options=options,
+    )
+    with container:
+        container.launch()
+        container.settle()
+        before = container.cpu_s()
+        begin = container.go()
+        if not container.wait():
+            raise BenchError(f"{turn.who} has not ended in time")
+        seconds = time.perf_counter() - begin
+        cpu = container.cpu_s() - before
+        status = container.exit_status()
+        if status != 0:
+            raise BenchError(f"the container under {turn.who} ended with {status}")
+    turn.add(SPEED.name, feed.bytes / MB / seconds)
+    turn.add(CPU.name, cpu / (feed.bytes / GB))
+
+
+def through_cat(turn: Turn, feed: Feed, output: Path) -> None:
+    """The same feed through a pipe into `cat > output`: what can be had at all."""
+    begin = time.perf_counter()
+    with subprocess.Popen(feed.words, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        with open(output, "wb") as file:
+            reader = subprocess.Popen(["cat"], stdin=writer.stdout, stdout=file)
+        writer.stdout.close()
+        os.waitid(os.P_PID, reader.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.perf_counter() - begin
+        cpu = kernel.cpu_s(reader.pid)
+        if reader.wait() != 0:
+            raise BenchError("cat failed")
+    turn.add(SPEED.name, feed.bytes / MB / seconds)
+    turn.add(CPU.name, cpu / (feed.bytes / GB))

@@ -1,0 +1,86 @@
+"""The results of a run, and their JSON: all that the table, the plots and the page show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What one figure of a row is: its name, its unit, and which is better."""
+
+    name: str
+    unit: str
+    better: Literal["more", "less"] = "less"
+
+
+@dataclass
+class RowResult:
+    """The samples of one row: measure -> subject's key -> samples in the order taken."""
+
+    name: str
+    title: str
+    script: str
+    method: str
+    measures: list[Measure]
+    samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    missing: str = ""
+    seconds: float = 0.0
+
+    def add(self, measure: str, who: str, value: float) -> None:
+        """Keep one sample. KeyError for a measure that the row does not have."""
+        if measure not in {known.name for known in self.measures}:
+            raise KeyError(measure)
+        kept = float(f"{value:.6g}")
+        self.samples.setdefault(measure, {}).setdefault(who, []).append(kept)
+
+    def of(self, measure: str, who: str) -> list[float]:
+        """The samples of one measure and subject; empty if there are none."""
+        return self.samples.get(measure, {}).get(who, [])
+
+
+@dataclass
+class Results:
+    """One run: machine and versions (texts, as they are shown), subjects, rows."""
+
+    taken: str
+    quick: bool
+    machine: dict[str, str]
+    subjects: list[dict[str, str]]
+    rows: list[RowResult] = field(default_factory=list)
+
+    def row(self, name: str) -> RowResult | None:
+        """The row of this name, if it was run."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def label(self, who: str) -> str:
+        """How a subject is called; the limits that no conmon is call themselves."""
+        return next((subject["label"] for subject in self.subjects if subject["key"] == who), who)
+
+    def write(self, path: Path) -> None:
+        """Write the JSON, by rename: a run that is cut off leaves the last one whole."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(path.name + ".new")
+        new.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        new.replace(path)
+
+
+def read(path: Path) -> Results:
+    """Read what `Results.write` wrote. ValueError for another format."""
+    data = json.loads(path.read_text())
+    if data.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} is not of format {FORMAT}")
+    return Results(**{**data, "rows": [_row(row) for row in data["rows"]]})
+
+
+def _row(data: Mapping[str, object]) -> RowResult:
+    row = RowResult(**data)  # type: ignore[arg-type]
+    row.measures = [Measure(**measure) for measure in row.measures]  # type: ignore[arg-type]
+    return row

@@ -1,0 +1,49 @@
+"""What is compared: conmon binaries."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One conmon. `key` names its samples in the results: ours, peer, peer2, ..."""
+
+    key: str
+    path: Path
+    version: str
+    bytes: int
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        """What people are shown: version and kind."""
+        kind = "this conmon" if self.key == "ours" else "C conmon"
+        return f"{kind} {self.version}"
+
+
+def look_at(paths: list[Path]) -> list[Subject]:
+    """The subjects: the first path is ours, the second the one that the goals speak of.
+
+    ValueError if one of them is not a conmon.
+    """
+    found = []
+    for number, path in enumerate(paths):
+        key = "ours" if number == 0 else "peer" if number == 1 else f"peer{number}"
+        try:
+            done = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+            )
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        match = re.match(r"conmon version (\S+)", done.stdout)
+        if not match:
+            raise ValueError(f"{path} --version does not name a conmon: {done.stdout!r}")
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        found.append(Subject(key, path.absolute(), match[1], len(data), digest))
+    return found
