@@ -1,40 +1,44 @@
-"""What containers write: files of equal lines in memory, which `cat` reads several times."""
+"""What containers write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE_BYTES = 20_000_000  # one file; less than the caches of a server, so that `cat` is fast
+from bench import PROJECT
+
 MB = 1_000_000
+PROGRAMS = PROJECT / "bench" / "programs"
+
+
+def program(name: str, *words: object) -> list[str]:
+    """The command that runs one of our programs, without what a Python installation adds."""
+    return [sys.executable, "-IS", str(PROGRAMS / name), *map(str, words)]
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Lines to write. `words` are the command that writes them to its standard output."""
+    """Lines of `length` bytes, newline included, about so many MB of them."""
 
-    words: list[str]
-    bytes: int
-    lines: int
+    length: int
+    megabytes: int
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are."""
+        return self.megabytes * MB // self.length
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes that are."""
+        return self.lines * self.length
+
+    def words(self, go: Path | str) -> list[str]:
+        """The command that writes them when a line has come through the fifo `go`."""
+        return program("flood.py", go, self.length, self.lines)
 
     @property
     def command(self) -> str:
-        """The container process, as a shell fragment."""
-        return "exec " + " ".join(self.words)
-
-
-@contextmanager
-def lines(ram: Path, length: int, megabytes: int) -> Iterator[Feed]:
-    """About so many MB of lines of `length` bytes, newline included; the file is removed after."""
-    size = min(FILE_BYTES, megabytes * MB)
-    path = ram / f"lines-{length}"
-    line = b"x" * (length - 1) + b"\n"
-    count = size // length
-    path.write_bytes(line * count)
-    times = max(1, megabytes * MB // size)
-    try:
-        yield Feed(["cat", *[str(path)] * times], times * count * length, times * count)
-    finally:
-        path.unlink()
+        """The container process, as a shell fragment; it waits for Container.go()."""
+        return "exec " + " ".join(self.words("go"))

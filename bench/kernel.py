@@ -9,7 +9,8 @@ import struct
 import time
 from pathlib import Path
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
+_own_mounts = False
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWNS = 0x20000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
@@ -26,13 +27,20 @@ def _check(result: int, what: str) -> int:
 
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process: a monitor leaves its parent."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+    _check(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
 def leave_mounts() -> None:
     """Give this process a mount namespace of its own. OSError where that is not allowed."""
-    _check(_libc.unshare(_CLONE_NEWNS), "unshare")
-    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
+    global _own_mounts  # noqa: PLW0603
+    _check(libc.unshare(_CLONE_NEWNS), "unshare")
+    _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
+    _own_mounts = True
+
+
+def has_own_mounts() -> bool:
+    """True after leave_mounts(): what is mounted from now on, nobody else sees."""
+    return _own_mounts
 
 
 def cpu_s(pid: int) -> float:
@@ -74,9 +82,9 @@ class NewFiles:
     """Tells when a file of some name is complete in a directory: renamed to, or written."""
 
     def __init__(self, directory: Path) -> None:
-        self._fd = _check(_libc.inotify_init1(os.O_CLOEXEC), "inotify_init1")
+        self._fd = _check(libc.inotify_init1(os.O_CLOEXEC), "inotify_init1")
         mask = _IN_MOVED_TO | _IN_CLOSE_WRITE
-        _check(_libc.inotify_add_watch(self._fd, os.fsencode(directory), mask), "inotify")
+        _check(libc.inotify_add_watch(self._fd, os.fsencode(directory), mask), "inotify")
 
     def wait(self, name: str, seconds: float) -> float:
         """Wait for it: time.perf_counter() then. TimeoutError after so many seconds."""

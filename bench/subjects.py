@@ -25,6 +25,13 @@ class Subject:
         kind = "this conmon" if self.key == "ours" else "C conmon"
         return f"{kind} {self.version}"
 
+    def has(self, option: str) -> bool:
+        """True if its --help knows an option."""
+        done = subprocess.run(
+            [self.path, "--help"], capture_output=True, text=True, timeout=10, check=False
+        )
+        return option in done.stdout
+
 
 def look_at(paths: list[Path]) -> list[Subject]:
     """The subjects: the first path is ours, the second the one that the goals speak of.

@@ -3,6 +3,41 @@
 from __future__ import annotations
 
 from bench.bench import Row
-from bench.rows import k8s_file, latency
+from bench.rows import (
+    attach_reader,
+    attach_stuck,
+    exec_cpu,
+    idle,
+    journald,
+    k8s_file,
+    latency,
+    lockstep,
+    many,
+    no_log,
+    null_device,
+    podman,
+    rotation,
+    terminal,
+    version,
+    wake_ups,
+)
 
-ROWS: list[Row] = [*latency.ROWS, *k8s_file.ROWS]
+_MODULES = (
+    version,
+    latency,
+    podman,
+    exec_cpu,
+    k8s_file,
+    null_device,
+    lockstep,
+    no_log,
+    journald,
+    terminal,
+    attach_reader,
+    attach_stuck,
+    rotation,
+    idle,
+    many,
+    wake_ups,
+)
+ROWS: list[Row] = [row for module in _MODULES for row in module.ROWS]

@@ -6,7 +6,7 @@ from functools import partial
 
 from bench.bench import Bench, Row
 from bench.container import BenchError
-from bench.feed import lines
+from bench.feed import Feed
 from bench.flow import CPU, METHOD, SPEED, through_cat, through_conmon
 
 HEADER_BYTES = 45  # 2026-01-02T03:04:05.123456789+00:00 stdout F, and a space
@@ -21,18 +21,18 @@ def measure(bench: Bench, length: int) -> None:
     megabytes = bench.pick(*LENGTHS[length])
     log = bench.disk / "ctr.log"
     rounds = bench.pick(7 if length in GOALS else 3, 3)
-    with lines(bench.ram, length, megabytes) as feed:
-        for turn in bench.turns(rounds, limits=["cat"], seconds=45):
-            try:
-                if turn.who == "cat":
-                    through_cat(turn, feed, log)
-                else:
-                    through_conmon(bench, turn, feed, f"k8s-file:{log}", "--no-sync-log")
-                    size = log.stat().st_size
-                    if size < feed.bytes + feed.lines * HEADER_BYTES:
-                        raise BenchError(f"the log of {turn.who} has {size} bytes only")
-            finally:
-                log.unlink(missing_ok=True)
+    feed = Feed(length, megabytes)
+    for turn in bench.turns(rounds, limits=["cat"], seconds=45):
+        try:
+            if turn.who == "cat":
+                through_cat(bench, turn, feed, log)
+            else:
+                through_conmon(bench, turn, feed, f"k8s-file:{log}", "--no-sync-log")
+                size = log.stat().st_size
+                if size < feed.bytes + feed.lines * HEADER_BYTES:
+                    raise BenchError(f"the log of {turn.who} has {size} bytes only")
+        finally:
+            log.unlink(missing_ok=True)
 
 
 def _row(length: int) -> Row:
