@@ -22,7 +22,8 @@ ORDINARY = build/meson/conmon-linked
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo figures check lint format test \
-	test-ordinary test-podman dev contract bench bench-quick bench-dev clean
+	test-ordinary test-podman dev contract bench bench-quick bench-page bench-dev \
+	clean
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -95,16 +96,23 @@ contract: ## write docs/contract.md and docs/differences.md from the tests
 	  python3 tools/$${page}_table.py >docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md \
 	    || exit; done
 
-bench: bench-dev ## measure all that docs/benchmarks.md shows, beside C conmon and PEERS: 15 minutes
+bench: bench-dev ## measure beside C conmon and PEERS, into build/bench: 15 minutes
 	@$(BIN)/python -m bench --json build/bench/results.json $(BENCH_ARGS) \
 	  build/conmon /usr/bin/conmon $(PEERS)
+	@$(BIN)/python -m bench.page build/bench/results.json build/bench/benchmarks.md
 
 bench-quick: bench-dev ## the same with fewer samples: 2 minutes
 	@$(BIN)/python -m bench --quick --json build/bench/quick.json $(BENCH_ARGS) \
 	  build/conmon /usr/bin/conmon $(PEERS)
 
+bench-page: ## publish build/bench/results.json: bench/results.json, docs/benchmarks.md, its plots
+	@$(BIN)/python tools/venv.py build/venv bench
+	@cp build/bench/results.json bench/results.json
+	@$(BIN)/python -m bench.page bench/results.json docs/benchmarks.md
+
 bench-dev: all
 	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }
+	@$(BIN)/python tools/venv.py build/venv bench
 
 clean: ## remove what was built
 	rm -rf build

@@ -102,6 +102,7 @@ def measure(given: argparse.Namespace, rows: list[Row], subjects: list[Subject])
             print(table.row_text(results, bench.result), flush=True)
             if given.json:
                 results.write(given.json)
+    print(table.goals_text(results))
     return 0 if good else 1
 
 

@@ -17,13 +17,6 @@ SPEED = Measure("MB/s", "MB/s", "more")
 CPU = Measure("CPU", "s/GB", "less")
 GB = 1_000_000_000
 
-METHOD = (
-    "The container writes lines from memory as fast as they are taken"
-    " (`bench/programs/flood.py`). Time and CPU from the moment it may begin to the end of conmon,"
-    " the exit file included. CPU is that of conmon's pid, without children, by the kernel's clock"
-    " of the process. Bytes are those that the container writes."
-)
-
 
 def through_conmon(
     bench: Bench, turn: Turn, feed: Feed, log: str, *options: str, runtime: str = "runtime"

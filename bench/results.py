@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 FORMAT = 1
 
@@ -68,8 +68,20 @@ class Results:
         """Write the JSON, by rename: a run that is cut off leaves the last one whole."""
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        new.write_text(_dump({"format": FORMAT, **asdict(self)}) + "\n")
         new.replace(path)
+
+
+def _dump(value: Any, indent: str = "") -> str:
+    """JSON with a line for each key, and lists of numbers on one line."""
+    if isinstance(value, dict) and value:
+        inner = indent + " "
+        lines = [f"{inner}{json.dumps(k)}: {_dump(v, inner)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        inner = indent + " "
+        return "[\n" + ",\n".join(inner + _dump(v, inner) for v in value) + f"\n{indent}]"
+    return json.dumps(value)
 
 
 def read(path: Path) -> Results:

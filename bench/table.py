@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bench import words
+from bench.goals import GOALS, verdict
 from bench.results import Results, RowResult
-from bench.stats import median, quartiles, show
 
 
 def row_text(results: Results, row: RowResult) -> str:
@@ -12,14 +13,26 @@ def row_text(results: Results, row: RowResult) -> str:
     if row.missing:
         out.append(f"  {row.missing}")
     for measure in row.measures:
-        samples = row.samples.get(measure.name, {})
-        peer = samples.get("peer")
-        for who, values in samples.items():
-            low, high = quartiles(values)
-            spread = f"({show(low)} to {show(high)})" if len(values) > 1 else ""
-            line = f"  {measure.name:22} {results.label(who):22} {show(median(values)):>9}"
-            line += f" {measure.unit:6} {spread:22}"
-            if peer and who != "peer" and median(peer):
-                line += f" {median(values) / median(peer):.2f}x"
+        for who, samples in row.samples.get(measure.name, {}).items():
+            line = f"  {measure.name:24} {words.who_text(results, who).strip('`'):18} "
+            line += f"{words.samples_text(samples):>26} {measure.unit:5}"
+            if who != "peer":
+                line += " " + words.ratio_text(words.ratio(row, measure, who))
             out.append(line.rstrip())
     return "\n".join([*out, *(f"  {remark}" for remark in row.remarks)])
+
+
+def goals_text(results: Results) -> str:
+    """All goals that the run says something about, and whether they are met."""
+    out = ["Goals"]
+    for goal in GOALS:
+        row = results.row(goal.row)
+        if row is None:
+            continue
+        found = verdict(results, goal)
+        value = words.value_text(results, found) if found else ""
+        out.append(
+            f"  {goal.row:16} {goal.measure:24} {words.bound_text(results, goal):>34}"
+            f" {value:>10}  {words.outcome_text(results, found)}"
+        )
+    return "\n".join(out)

@@ -9,7 +9,7 @@ from bench.bench import Bench, Row, Turn
 from bench.client import attach
 from bench.container import BenchError, Container
 from bench.feed import Feed
-from bench.flow import CPU, METHOD, SPEED, add
+from bench.flow import CPU, SPEED, add
 
 
 def measure(bench: Bench) -> None:
@@ -39,7 +39,7 @@ ROWS = [
     Row(
         "attach",
         "attach client that reads, no log",
-        f"{METHOD} The client takes up to 64 packets at once (`bench/client.py`). Three processes"
+        "The client takes up to 64 packets at once (`bench/client.py`). Three processes"
         " are at work then.",
         (SPEED, CPU),
         measure,

@@ -7,7 +7,7 @@ import time
 from bench.bench import Bench, Row, Turn
 from bench.container import BenchError, Container
 from bench.feed import Feed
-from bench.flow import CPU, METHOD, SPEED, add
+from bench.flow import CPU, SPEED, add
 from bench.journal import count_entries, journald
 
 
@@ -41,7 +41,7 @@ ROWS = [
     Row(
         "journald",
         "journald, 100-byte lines",
-        f"{METHOD} A systemd-journald of its own, without a limit of the rate, takes the entries;"
+        "A systemd-journald of its own, without a limit of the rate, takes the entries;"
         " it is the slowest part. One of the runs is checked for lost entries.",
         (SPEED, CPU),
         measure,

@@ -7,7 +7,7 @@ from functools import partial
 from bench.bench import Bench, Row
 from bench.container import BenchError
 from bench.feed import Feed
-from bench.flow import CPU, METHOD, SPEED, through_cat, through_conmon
+from bench.flow import CPU, SPEED, through_cat, through_conmon
 
 HEADER_BYTES = 45  # 2026-01-02T03:04:05.123456789+00:00 stdout F, and a space
 #: line length in bytes, newline included -> MB of a full run, MB of a quick one
@@ -40,7 +40,7 @@ def _row(length: int) -> Row:
     return Row(
         f"k8s-file-{length}",
         f"k8s-file, {length:,}-byte lines",
-        f"{METHOD} The log is on a disk, and not synced (`--no-sync-log`). Beside it `cat > file`.",
+        "The log is on a disk, and not synced (`--no-sync-log`). Beside it `cat > file`.",
         (SPEED, CPU),
         run,
         __name__,

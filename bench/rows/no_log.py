@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.bench import Bench, Row
 from bench.feed import Feed
-from bench.flow import CPU, METHOD, SPEED, through_cat, through_conmon
+from bench.flow import CPU, SPEED, through_cat, through_conmon
 
 
 def measure(bench: Bench) -> None:
@@ -22,7 +22,7 @@ ROWS = [
     Row(
         "none",
         "log driver none, no client",
-        f"{METHOD} Beside it `cat > /dev/null`.",
+        "Beside it `cat > /dev/null`.",
         (SPEED, CPU),
         measure,
         __name__,

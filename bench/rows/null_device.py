@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.bench import Bench, Row
 from bench.device import null_device
 from bench.feed import Feed
-from bench.flow import CPU, METHOD, SPEED, through_conmon
+from bench.flow import CPU, SPEED, through_conmon
 
 
 def measure(bench: Bench) -> None:
@@ -19,7 +19,7 @@ ROWS = [
     Row(
         "null-device",
         "k8s-file on a null device, 100-byte lines",
-        f"{METHOD} The log is a device node like /dev/null.",
+        "The log is a device node like /dev/null.",
         (SPEED, CPU),
         measure,
         __name__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.bench import Bench, Row
 from bench.feed import Feed
-from bench.flow import CPU, METHOD, SPEED, through_conmon
+from bench.flow import CPU, SPEED, through_conmon
 
 
 def measure(bench: Bench) -> None:
@@ -23,7 +23,7 @@ ROWS = [
     Row(
         "terminal",
         "terminal, 100-byte lines",
-        f"{METHOD} Its stdout is a pseudo-terminal. The log is a k8s-file on a disk.",
+        "Its stdout is a pseudo-terminal. The log is a k8s-file on a disk.",
         (SPEED, CPU),
         measure,
         __name__,

@@ -1,0 +1,171 @@
+"""docs/benchmarks.md from the results of a run: python -m bench.page RESULTS.json PAGE.md
+
+The template is page.md; words that belong to single goals and rows are in notes.toml. The plots
+go into a directory called like the page without its suffix.
+"""
+
+from __future__ import annotations
+
+import os
+import string
+import sys
+import tomllib
+from pathlib import Path
+
+from bench import PROJECT, plots, words
+from bench.goals import GOALS, Goal, verdict
+from bench.results import Measure, Results, RowResult, read
+
+HERE = Path(__file__).resolve().parent
+Notes = dict[str, dict[str, str]]
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _machine(results: Results) -> str:
+    lines = [[name, text] for name, text in results.machine.items()]
+    if results.quick:
+        lines.append(["mode", "**a quick run**: few samples"])
+    return f"Taken {results.taken}.\n\n" + _table(["", ""], lines)
+
+
+def _subjects(results: Results) -> str:
+    lines = [
+        [s["label"], f"`{s['program']}`", f"{int(s['bytes']):,}", f"`{s['sha256'][:16]}`"]
+        for s in results.subjects
+    ]
+    return _table(["binary", "", "bytes", "sha256 begins with"], lines)
+
+
+def _goals(results: Results) -> str:
+    lines = []
+    for goal in GOALS:
+        row = results.row(goal.row)
+        found = verdict(results, goal)
+        outcome = words.outcome_text(results, found)
+        lines.append([
+            _link(row) if row else goal.row,
+            goal.measure,
+            words.bound_text(results, goal),
+            words.value_text(results, found) if found else "",
+            outcome if outcome == "met" else f"**{outcome}**",
+        ])  # fmt: skip
+    return _table(["work", "figure", "goal", "result", ""], lines)
+
+
+def _missed(results: Results, notes: Notes) -> str:
+    """Each goal that is missed, by how much, and what notes.toml says of it."""
+    out = []
+    for goal in GOALS:
+        found = verdict(results, goal)
+        if found is None or found.met:
+            continue
+        why = notes.get("goals", {}).get(goal.name, "Why has not been looked into yet.")
+        short = words.shortfall_text(results, found)
+        out.append(f"- **{_title(results, goal)}: {goal.measure}**, missed {short}. {why}")
+    if not out:
+        return "All goals that were measured are met."
+    return "Missed:\n\n" + "\n".join(out)
+
+
+def _title(results: Results, goal: Goal) -> str:
+    row = results.row(goal.row)
+    return row.title if row else goal.row
+
+
+def _worse(results: Results) -> str:
+    """Every measure, goal or not, in which the peer's median is better than ours."""
+    out = []
+    for row in results.rows:
+        for measure in row.measures:
+            value = words.ratio(row, measure, "ours")
+            if value is None or (value >= 1 if measure.better == "more" else value <= 1):
+                continue
+            ours, peer = row.of(measure.name, "ours"), row.of(measure.name, "peer")
+            out.append(
+                f"- {_link(row)}, {measure.name}: {words.samples_text(ours)} {measure.unit} of ours"
+                f" against {words.samples_text(peer)}, {words.ratio_text(value)}"
+            )
+    return "\n".join(out) or "In none of the figures of this run."
+
+
+def _plots(results: Results, drawn: list[str], directory: str) -> str:
+    out = []
+    for name in drawn:
+        title, rows = plots.PLOTS[name]
+        scripts = {row.script for row in results.rows if row.name.startswith(rows)}
+        links = ", ".join(_script(script) for script in sorted(scripts))
+        out.append(
+            f"### {title}\n\n![{title}]({directory}/{name}.svg)\n\n"
+            f"Measured by {links}, drawn by {_script('bench/plots.py')}"
+            f" ([PNG]({directory}/{name}.png))."
+        )
+    return "\n\n".join(out)
+
+
+def _row(results: Results, row: RowResult, notes: Notes) -> str:
+    out = [f"### {row.title}", f"{row.method} Script: {_script(row.script)}."]
+    if row.missing:
+        return "\n\n".join([*out, f"Not measured: {row.missing}."])
+    subjects = [*(s["key"] for s in results.subjects), *words.LIMITS]
+    shown = [who for who in subjects if any(who in found for found in row.samples.values())]
+    head = ["", *(words.who_text(results, who) for who in shown), "ratio"]
+    lines = [_line(row, measure, shown) for measure in row.measures if measure.name in row.samples]
+    out.append(_table(head, lines))
+    counts = {len(s) for found in row.samples.values() for s in found.values()}
+    out.append(
+        f"Samples of each: {' to '.join(str(n) for n in sorted({min(counts), max(counts)}))}."
+    )
+    out += [f"{remark}." if remark[-1] != "." else remark for remark in row.remarks]
+    if note := notes.get("rows", {}).get(row.name):
+        out.append(note)
+    return "\n\n".join(out)
+
+
+def _line(row: RowResult, measure: Measure, shown: list[str]) -> list[str]:
+    cells = [words.samples_text(row.of(measure.name, who)) for who in shown]
+    value = words.ratio_text(words.ratio(row, measure, "ours"))
+    return [f"{measure.name}, {measure.unit}", *cells, value]
+
+
+def _link(row: RowResult) -> str:
+    """A link to a row's heading, as the common renderers name these."""
+    kept = [c for c in row.title.lower() if c.isalnum() or c in " -_"]
+    return f"[{row.title}](#{''.join(kept).replace(' ', '-')})"
+
+
+def _script(path: str) -> str:
+    return f"[`{path}`](../{path})"
+
+
+def write(results: Results, path: Path) -> None:
+    """Write the page and its plots."""
+    notes: Notes = tomllib.loads((HERE / "notes.toml").read_text())
+    drawn = plots.draw(results, path.with_suffix(""))
+    text = string.Template((HERE / "page.md").read_text()).substitute(
+        machine=_machine(results),
+        subjects=_subjects(results),
+        goals=_goals(results),
+        missed=_missed(results, notes),
+        worse=_worse(results),
+        plots=_plots(results, drawn, path.stem),
+        rows="\n\n".join(_row(results, row, notes) for row in results.rows),
+    )
+    path.write_text(text)
+
+
+def main() -> int:
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    path = Path(sys.argv[2])
+    write(read(Path(sys.argv[1])), path)
+    print(f"wrote {os.path.relpath(path.absolute(), PROJECT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
