@@ -22,7 +22,7 @@ ORDINARY = build/meson/conmon-linked
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo figures check lint format test \
-	test-ordinary test-podman dev contract bench bench-quick bench-page bench-dev \
+	test-ordinary test-podman dev contract bench bench-quick bench-instructions bench-page bench-dev \
 	clean
 
 all: ## build build/conmon
@@ -104,6 +104,9 @@ bench: bench-dev ## measure beside C conmon and PEERS, into build/bench: 15 minu
 bench-quick: bench-dev ## the same with fewer samples: 2 minutes
 	@$(BIN)/python -m bench --quick --json build/bench/quick.json $(BENCH_ARGS) \
 	  build/conmon /usr/bin/conmon $(PEERS)
+
+bench-instructions: all ## count instructions beside C conmon; needs valgrind, minds no noise
+	@$(BIN)/python -m bench.instructions build/conmon /usr/bin/conmon $(PEERS)
 
 bench-page: ## publish build/bench/results.json: bench/results.json, docs/benchmarks.md, its plots
 	@$(BIN)/python tools/venv.py build/venv bench

@@ -8,6 +8,7 @@ from bench.rows import (
     attach_stuck,
     exec_cpu,
     idle,
+    instructions,
     journald,
     k8s_file,
     latency,
@@ -39,5 +40,6 @@ _MODULES = (
     idle,
     many,
     wake_ups,
+    instructions,
 )
 ROWS: list[Row] = [row for module in _MODULES for row in module.ROWS]
