@@ -29,8 +29,8 @@ all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
 
 help: ## list the targets and variables
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
-	@printf '\n%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
+	@printf '\n'; printf '%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
 	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo),' \
 	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...).'
 

@@ -10,13 +10,15 @@ import os
 import string
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
-from bench import PROJECT, plots, words
+from bench import PROJECT, words
 from bench.goals import GOALS, Goal, verdict
 from bench.results import Measure, Results, RowResult, read
 
 HERE = Path(__file__).resolve().parent
+Plots = Mapping[str, tuple[str, tuple[str, ...]]]
 Notes = dict[str, dict[str, str]]
 
 
@@ -92,10 +94,9 @@ def _worse(results: Results) -> str:
     return "\n".join(out) or "In none of the figures of this run."
 
 
-def _plots(results: Results, drawn: list[str], directory: str) -> str:
+def _plots(results: Results, drawn: Plots, directory: str) -> str:
     out = []
-    for name in drawn:
-        title, rows = plots.PLOTS[name]
+    for name, (title, rows) in drawn.items():
         scripts = {row.script for row in results.rows if row.name.startswith(rows)}
         links = ", ".join(_script(script) for script in sorted(scripts))
         out.append(
@@ -141,28 +142,29 @@ def _script(path: str) -> str:
     return f"[`{path}`](../{path})"
 
 
-def write(results: Results, path: Path) -> None:
-    """Write the page and its plots."""
+def text(results: Results, drawn: Plots, directory: str) -> str:
+    """The page. `drawn` are the plots in the directory, as plots.PLOTS has them."""
     notes: Notes = tomllib.loads((HERE / "notes.toml").read_text())
-    drawn = plots.draw(results, path.with_suffix(""))
-    text = string.Template((HERE / "page.md").read_text()).substitute(
+    return string.Template((HERE / "page.md").read_text()).substitute(
         machine=_machine(results),
         subjects=_subjects(results),
         goals=_goals(results),
         missed=_missed(results, notes),
         worse=_worse(results),
-        plots=_plots(results, drawn, path.stem),
+        plots=_plots(results, drawn, directory),
         rows="\n\n".join(_row(results, row, notes) for row in results.rows),
     )
-    path.write_text(text)
 
 
 def main() -> int:
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2
-    path = Path(sys.argv[2])
-    write(read(Path(sys.argv[1])), path)
+    from bench import plots  # matplotlib is needed for nothing else
+
+    results, path = read(Path(sys.argv[1])), Path(sys.argv[2])
+    drawn = plots.draw(results, path.with_suffix(""))
+    path.write_text(text(results, drawn, path.stem))
     print(f"wrote {os.path.relpath(path.absolute(), PROJECT)}")
     return 0
 

@@ -1,0 +1,72 @@
+"""`python -m bench` from start to end, with few rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import Guard
+
+from bench.results import read
+
+TOP = Path(__file__).resolve().parent.parent.parent
+# Each is a second or two, and together they use all parts of a container.
+ROWS = "version,one-by-one,attach"
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", *words],
+        cwd=TOP,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_rows(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
+    """make bench-quick: figures of both sides in the results; nothing is left over."""
+    file = tmp_path / "results.json"
+    places = [f"--{name}={tmp_path}" for name in ("ram", "disk")]
+    done = run("--only", ROWS, "--json", file, *places, conmon_path, conmon_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == "", "a progress line, without a terminal"
+    rows = read(file).rows
+    assert {row.name for row in rows} == {"version", "one-by-one", "attach"}
+    for row in rows:
+        assert not row.missing
+        for measure in row.measures:
+            assert min(row.of(measure.name, "ours") + row.of(measure.name, "peer")) > 0
+    assert list(tmp_path.iterdir()) == [file]
+    assert not guard.left()
+
+
+def test_conmon_that_fails(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
+    """make bench: a conmon that does not work gives no figure, but its own words, and status 1."""
+    broken = tmp_path / "broken"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo conmon version 9.9.9 && exit\n'
+        "echo no good >&2\nexit 1\n"
+    )
+    broken.chmod(0o755)
+    done = run("--only", "one-by-one", broken, conmon_path)
+    assert done.returncode == 1
+    assert "no good" in done.stdout
+    assert not guard.left()
+
+
+def test_what_is_no_conmon(conmon_path: Path) -> None:
+    """make bench PEERS=...: a program that is no conmon is refused before anything is run."""
+    done = run(conmon_path, Path("/bin/true"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/bin/true" in done.stderr
+
+
+def test_row_that_there_is_not(conmon_path: Path) -> None:
+    """make bench BENCH_ARGS='--only ...': a row that there is not is named."""
+    done = run("--only", "version,lunch", conmon_path, conmon_path)
+    assert done.returncode == 2
+    assert "lunch" in done.stderr
