@@ -21,7 +21,7 @@ ORDINARY = build/meson/conmon-linked
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all help deps install podman crio uninstall demo figures check lint format test \
+.PHONY: all help deps install podman crio uninstall demo check lint format test \
 	test-ordinary test-podman dev contract bench bench-quick bench-instructions bench-page bench-dev \
 	clean
 
@@ -59,9 +59,6 @@ demo: ## install what is missing, build, and run a container before your eyes
 	@tools/deps.sh demo || echo 'The demo goes on with what is there.'
 	@tools/build.sh $(MESON_OPTIONS)
 	@$(BIN)/python -m demo build/conmon $(RUNTIME)
-
-figures: all ## measure build/conmon beside the installed C conmon
-	@$(BIN)/python -m demo.figures build/conmon $(wildcard /usr/bin/conmon)
 
 check: ## set the tests up, build, lint and run all tests
 	@tools/deps.sh test || { test $$? = 3 && echo 'The tests go on with what is there.'; }
@@ -108,10 +105,11 @@ bench-quick: bench-dev ## the same with fewer samples: 2 minutes
 bench-instructions: all ## count instructions beside C conmon; needs valgrind, minds no noise
 	@$(BIN)/python -m bench.instructions build/conmon /usr/bin/conmon $(PEERS)
 
-bench-page: ## publish build/bench/results.json: bench/results.json, docs/benchmarks.md, its plots
+bench-page: ## publish the results in build/bench: bench/, docs/benchmarks.md, README.md
 	@$(BIN)/python tools/venv.py build/venv bench
 	@cp build/bench/results.json bench/results.json
 	@$(BIN)/python -m bench.page bench/results.json docs/benchmarks.md
+	@$(BIN)/python -m bench.readme bench/results.json README.md
 
 bench-dev: all
 	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }

@@ -10,7 +10,7 @@ import os
 import string
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from bench import PROJECT, words
@@ -18,8 +18,14 @@ from bench.goals import GOALS, Goal, verdict
 from bench.results import Measure, Results, RowResult, read
 
 HERE = Path(__file__).resolve().parent
-Plots = Mapping[str, tuple[str, tuple[str, ...]]]
 Notes = dict[str, dict[str, str]]
+#: file name -> what it shows, and beginnings of the names of the rows that it is made from
+PLOTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "throughput": ("Throughput of a k8s-file log by line length", ("k8s-file-",)),
+    "cpu": ("CPU time for 1 GB of container output by line length", ("k8s-file-",)),
+    "memory": ("Memory of each monitor by number of monitors", ("many",)),
+    "latency": ("What a caller waits for: distributions", ("latency", "podman")),
+}
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:
@@ -94,9 +100,10 @@ def _worse(results: Results) -> str:
     return "\n".join(out) or "In none of the figures of this run."
 
 
-def _plots(results: Results, drawn: Plots, directory: str) -> str:
+def _plots(results: Results, drawn: Collection[str], directory: str) -> str:
     out = []
-    for name, (title, rows) in drawn.items():
+    for name in drawn:
+        title, rows = PLOTS[name]
         scripts = {row.script for row in results.rows if row.name.startswith(rows)}
         links = ", ".join(_script(script) for script in sorted(scripts))
         out.append(
@@ -142,8 +149,8 @@ def _script(path: str) -> str:
     return f"[`{path}`](../{path})"
 
 
-def text(results: Results, drawn: Plots, directory: str) -> str:
-    """The page. `drawn` are the plots in the directory, as plots.PLOTS has them."""
+def text(results: Results, drawn: Collection[str], directory: str) -> str:
+    """The page. `drawn` are the names of the plots in the directory."""
     notes: Notes = tomllib.loads((HERE / "notes.toml").read_text())
     return string.Template((HERE / "page.md").read_text()).substitute(
         machine=_machine(results),

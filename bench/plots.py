@@ -26,13 +26,6 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "conmon",  # the same results give the same file
     "svg.fonttype": "none",
 }
-#: file name -> what it shows, and beginnings of the names of the rows that it is made from
-PLOTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "throughput": ("Throughput of a k8s-file log by line length", ("k8s-file-",)),
-    "cpu": ("CPU time for 1 GB of container output by line length", ("k8s-file-",)),
-    "memory": ("Memory of each monitor by number of monitors", ("many",)),
-    "latency": ("What a caller waits for: distributions", ("latency", "podman")),
-}
 _DISTRIBUTIONS = (
     ("latency", "exec to pid"),
     ("latency", "death to exit file"),
@@ -41,10 +34,10 @@ _DISTRIBUTIONS = (
 )
 
 
-def draw(results: Results, directory: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Draw what the results have the rows for: that part of PLOTS."""
+def draw(results: Results, directory: Path) -> list[str]:
+    """Draw what the results have the rows for: the names of the plots, without suffix."""
     directory.mkdir(parents=True, exist_ok=True)
-    done = {}
+    done = []
     with mpl.rc_context(STYLE):
         for name, figure in (
             ("throughput", _by_length(results, "MB/s", "MB/s of container output")),
@@ -58,7 +51,7 @@ def draw(results: Results, directory: Path) -> dict[str, tuple[str, tuple[str, .
                 dated = {"Date": None} if suffix == "svg" else {}
                 figure.savefig(directory / f"{name}.{suffix}", dpi=120, metadata=dated)
             plt.close(figure)
-            done[name] = PLOTS[name]
+            done.append(name)
     return done
 
 

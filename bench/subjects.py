@@ -21,9 +21,9 @@ class Subject:
 
     @property
     def label(self) -> str:
-        """What people are shown: version and kind."""
-        kind = "this conmon" if self.key == "ours" else "C conmon"
-        return f"{kind} {self.version}"
+        """What people are shown."""
+        kinds = {"ours": "this conmon", "peer": "C conmon"}
+        return f"{kinds.get(self.key, self.key + ', conmon')} {self.version}"
 
     def has(self, option: str) -> bool:
         """True if its --help knows an option."""

@@ -14,7 +14,7 @@ from bench.flow import CPU, SPEED, add
 
 def measure(bench: Bench) -> None:
     feed = Feed(100, bench.pick(400, 200))
-    for turn in bench.turns(bench.pick(7, 3), seconds=30):
+    for turn in bench.turns(bench.pick(11, 3), seconds=30):
         _one(bench, turn, feed)
 
 

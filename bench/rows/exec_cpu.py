@@ -16,7 +16,7 @@ WALL = Measure("session", "ms")
 
 
 def measure(bench: Bench) -> None:
-    for turn in bench.turns(bench.pick(1000, 100), warm_ups=5, seconds=60):
+    for turn in bench.turns(bench.pick(1000, 100), warm_ups=5, seconds=50):
         _session(bench, turn)
 
 

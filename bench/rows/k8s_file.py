@@ -20,9 +20,9 @@ def measure(bench: Bench, length: int) -> None:
     """Everything that is written goes to the page cache; the file is removed before it is old."""
     megabytes = bench.pick(*LENGTHS[length])
     log = bench.disk / "ctr.log"
-    rounds = bench.pick(7 if length in GOALS else 3, 3)
+    rounds = bench.pick(11 if length in GOALS else 5, 3)
     feed = Feed(length, megabytes)
-    for turn in bench.turns(rounds, limits=["cat"], seconds=45):
+    for turn in bench.turns(rounds, limits=["cat"], seconds=45 if length in GOALS else 25):
         try:
             if turn.who == "cat":
                 through_cat(bench, turn, feed, log)

@@ -18,7 +18,7 @@ FINISH_CPU = Measure("CPU of the end", "ms")
 def measure(bench: Bench) -> None:
     """A container that waits is started, left alone until its monitor is idle, and killed."""
     rounds = bench.pick(300, 60)
-    for turn in bench.turns(rounds, warm_ups=5, seconds=90):
+    for turn in bench.turns(rounds, warm_ups=5, seconds=60):
         conmon = bench.subject(turn.who).path
         log = bench.ram / "ctr.log"
         name = f"c{bench.number()}"

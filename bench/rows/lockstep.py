@@ -17,7 +17,7 @@ def measure(bench: Bench) -> None:
     log = bench.disk / "ctr.log"
     count = bench.pick(20_000, 5_000)
     command = "exec " + " ".join(program("lockstep.py", "go", LENGTH, count))
-    for turn in bench.turns(bench.pick(7, 3), seconds=40):
+    for turn in bench.turns(bench.pick(11, 3), seconds=40):
         try:
             _one(bench, turn, log, command, count)
         finally:

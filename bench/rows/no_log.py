@@ -11,7 +11,7 @@ from bench.flow import CPU, SPEED, through_cat, through_conmon
 
 def measure(bench: Bench) -> None:
     feed = Feed(100, bench.pick(2000, 1000))
-    for turn in bench.turns(bench.pick(7, 3), limits=["cat"], seconds=40):
+    for turn in bench.turns(bench.pick(9, 3), limits=["cat"], seconds=40):
         if turn.who == "cat":
             through_cat(bench, turn, feed, Path("/dev/null"))
         else:

@@ -11,7 +11,7 @@ from bench.flow import CPU, SPEED, through_conmon
 def measure(bench: Bench) -> None:
     feed = Feed(100, bench.pick(400, 200))
     with null_device(bench.ram) as null:
-        for turn in bench.turns(bench.pick(7, 3), seconds=30):
+        for turn in bench.turns(bench.pick(11, 3), seconds=30):
             through_conmon(bench, turn, feed, f"k8s-file:{null}")
 
 

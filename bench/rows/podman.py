@@ -45,7 +45,7 @@ def measure(bench: Bench) -> None:
             podman("--conmon", str(subject.path), "run", "-d", "--name", name, IMAGE,
                    "sleep", "1000")  # fmt: skip
             targets[subject.key] = name
-        for turn in bench.turns(bench.pick(40, 8), warm_ups=2, seconds=60):
+        for turn in bench.turns(bench.pick(60, 8), warm_ups=2, seconds=75):
             conmon = ("--conmon", str(bench.subject(turn.who).path))
             for kind, words in (
                 (RUN, ("run", "--rm", IMAGE, "true")),

@@ -10,7 +10,7 @@ from bench.flow import CPU, SPEED, through_conmon
 def measure(bench: Bench) -> None:
     log = bench.disk / "ctr.log"
     feed = Feed(100, bench.pick(60, 20))
-    for turn in bench.turns(bench.pick(7, 3), seconds=40):
+    for turn in bench.turns(bench.pick(11, 3), seconds=40):
         try:
             through_conmon(
                 bench, turn, feed, f"k8s-file:{log}", "--no-sync-log", "-t", runtime="terminal"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import page, table, words
+from bench import PROJECT, page, readme, table, words
 from bench.goals import GOALS, Goal, verdict
 from bench.results import Measure, Results, RowResult, read
 from bench.rows import ROWS
@@ -97,8 +97,7 @@ def test_rows_have_names_of_their_own() -> None:
     """Benchmarks: no row takes another's place, and each names a script that there is."""
     names = [row.name for row in ROWS]
     assert len(names) == len(set(names))
-    top = Path(__file__).resolve().parent.parent.parent
-    assert [row.script for row in ROWS if not (top / row.script).is_file()] == []
+    assert [row.script for row in ROWS if not (PROJECT / row.script).is_file()] == []
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
@@ -121,17 +120,17 @@ def test_unknown_measure() -> None:
 
 def test_page_says_where_the_peer_wins() -> None:
     """Benchmarks: a figure that is worse than C conmon's is listed, in either direction."""
-    worse = page.text(results([5], [4]), {}, "benchmarks").split("## Where C conmon wins")[1]
+    worse = page.text(results([5], [4]), [], "benchmarks").split("## Where C conmon wins")[1]
     assert "time: 5.00 ms of ours against 4.00, 1.25×" in worse.split("## Figures")[0]
-    slower = page.text(results([3], [4], SPEED), {}, "benchmarks").split("conmon wins\n")[1]
+    slower = page.text(results([3], [4], SPEED), [], "benchmarks").split("conmon wins\n")[1]
     assert "MB/s: 3.00 MB/s of ours against 4.00, 0.750×" in slower.split("## Figures")[0]
-    better = page.text(results([3], [4]), {}, "benchmarks").split("## Where C conmon wins")[1]
+    better = page.text(results([3], [4]), [], "benchmarks").split("## Where C conmon wins")[1]
     assert better.split("## Figures")[0].strip() == "In none of the figures of this run."
 
 
 def test_page_shows_all_goals() -> None:
     """Benchmarks: each goal has its line, and those not measured say so."""
-    text = page.text(results([5], [4]), {}, "benchmarks")
+    text = page.text(results([5], [4]), [], "benchmarks")
     goals = text.split("## Goals")[1].split("## Where")[0]
     lines = [line for line in goals.splitlines() if line.startswith("| ")][2:]
     assert len(lines) == len(GOALS)
@@ -143,5 +142,25 @@ def test_page_shows_what_failed() -> None:
     """Benchmarks: a row that could not be measured is on the page, with the reason."""
     run = results([], [])
     run.rows[0].missing = "podman is not installed"
-    assert "Not measured: podman is not installed." in page.text(run, {}, "benchmarks")
+    assert "Not measured: podman is not installed." in page.text(run, [], "benchmarks")
     assert "podman is not installed" in table.row_text(run, run.rows[0])
+
+
+def test_published_page_is_current() -> None:
+    """docs/benchmarks.md and README.md show bench/results.json: `make bench-page` changes nothing.
+
+    So no figure in them was written by hand, and each plot that is shown is there.
+    """
+    published = read(PROJECT / "bench" / "results.json")
+    docs = PROJECT / "docs"
+    assert (docs / "benchmarks.md").read_text() == page.text(published, page.PLOTS, "benchmarks")
+    read_me = (PROJECT / "README.md").read_text()
+    assert read_me == readme.replaced(read_me, published)
+    files = {path.name for path in (docs / "benchmarks").iterdir()}
+    assert files == {f"{name}.{suffix}" for name in page.PLOTS for suffix in ("svg", "png")}
+
+
+def test_read_me_without_its_comments() -> None:
+    """make bench-page: where the table's place in README.md is missing, nothing is written."""
+    with pytest.raises(ValueError, match="comments"):
+        readme.replaced("# conmon\n", results([1], [2]))
