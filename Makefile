@@ -11,6 +11,7 @@ RUNTIME ?=
 PYTEST_ARGS ?=
 PEERS ?=
 BENCH_ARGS ?=
+RESULTS ?= bench/results.json
 export PYTHON
 
 BIN = build/venv/bin
@@ -105,9 +106,9 @@ bench-quick: bench-dev ## the same with fewer samples: 2 minutes
 bench-instructions: all ## count instructions beside C conmon; needs valgrind, minds no noise
 	@$(BIN)/python -m bench.instructions build/conmon /usr/bin/conmon $(PEERS)
 
-bench-page: ## publish the results in build/bench: bench/, docs/benchmarks.md, README.md
+bench-page: ## make docs/benchmarks.md and README's table; anew from RESULTS=build/bench/results.json
 	@$(BIN)/python tools/venv.py build/venv bench
-	@cp build/bench/results.json bench/results.json
+	@[ '$(RESULTS)' = bench/results.json ] || cp '$(RESULTS)' bench/results.json
 	@$(BIN)/python -m bench.page bench/results.json docs/benchmarks.md
 	@$(BIN)/python -m bench.readme bench/results.json README.md
 

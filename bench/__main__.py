@@ -89,6 +89,7 @@ def measure(given: argparse.Namespace, rows: list[Row], subjects: list[Subject])
     machine.sync_programs(subjects)
     results = machine.describe(subjects, given.quick)
     progress = Progress(len(rows))
+    begin = time.monotonic()
     good = True
     with (
         tempfile.TemporaryDirectory(prefix="conmon-bench-", dir=given.ram) as ram,
@@ -103,6 +104,7 @@ def measure(given: argparse.Namespace, rows: list[Row], subjects: list[Subject])
             if given.json:
                 results.write(given.json)
     print(table.goals_text(results))
+    print(f"{time.monotonic() - begin:.0f} s in all")
     return 0 if good else 1
 
 

@@ -19,9 +19,19 @@ GB = 1_000_000_000
 
 
 def through_conmon(
-    bench: Bench, turn: Turn, feed: Feed, log: str, *options: str, runtime: str = "runtime"
+    bench: Bench,
+    turn: Turn,
+    feed: Feed,
+    log: str,
+    *options: str,
+    runtime: str = "runtime",
+    processors: tuple[int, int] | None = None,
+    names: tuple[str, str] = (SPEED.name, CPU.name),
 ) -> None:
-    """One container that writes the feed and ends: a sample of SPEED and one of CPU."""
+    """One container that writes the feed and ends: a sample of each of the two measures.
+
+    `processors` are those that the container's process and the monitor are bound to.
+    """
     container = Container(
         bench.subject(turn.who).path,
         bench.ram / f"c{bench.number()}",
@@ -33,12 +43,15 @@ def through_conmon(
     with container:
         container.launch()
         container.settle()
+        if processors is not None:
+            os.sched_setaffinity(container.pid, {processors[0]})
+            os.sched_setaffinity(container.monitor, {processors[1]})
         before = container.cpu_s()
         begin = container.go()
         if not container.wait():
             raise BenchError(f"{turn.who} has not ended in time")
         seconds = time.perf_counter() - begin
-        add(turn, feed, seconds, container.cpu_s() - before)
+        add(turn, feed, seconds, container.cpu_s() - before, names)
         container.check_exit()
 
 
@@ -66,7 +79,13 @@ def through_cat(bench: Bench, turn: Turn, feed: Feed, output: Path) -> None:
     add(turn, feed, seconds, cpu)
 
 
-def add(turn: Turn, feed: Feed, seconds: float, cpu_s: float) -> None:
-    """One sample of SPEED and one of CPU."""
-    turn.add(SPEED.name, feed.bytes / MB / seconds)
-    turn.add(CPU.name, cpu_s / (feed.bytes / GB))
+def add(
+    turn: Turn,
+    feed: Feed,
+    seconds: float,
+    cpu_s: float,
+    names: tuple[str, str] = (SPEED.name, CPU.name),
+) -> None:
+    """One sample of the speed and one of the CPU time for each GB."""
+    turn.add(names[0], feed.bytes / MB / seconds)
+    turn.add(names[1], cpu_s / (feed.bytes / GB))

@@ -73,7 +73,8 @@ def _missed(results: Results, notes: Notes) -> str:
             continue
         why = notes.get("goals", {}).get(goal.name, "Why has not been looked into yet.")
         short = words.shortfall_text(results, found)
-        out.append(f"- **{_title(results, goal)}: {goal.measure}**, missed {short}. {why}")
+        title = f"**{_title(results, goal)}: {goal.measure}** {words.bound_text(results, goal)}"
+        out.append(f"- {title}, missed {short}. {why}")
     if not out:
         return "All goals that were measured are met."
     return "Missed:\n\n" + "\n".join(out)

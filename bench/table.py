@@ -35,4 +35,4 @@ def goals_text(results: Results) -> str:
             f"  {goal.row:16} {goal.measure:24} {words.bound_text(results, goal):>34}"
             f" {value:>10}  {words.outcome_text(results, found)}"
         )
-    return "\n".join(out)
+    return "\n".join(out) if len(out) > 1 else ""
