@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from subprocess import SubprocessError
 
 from harness_os import end_descendants
 
@@ -56,11 +57,12 @@ def run(bench: Bench, row: Row) -> bool:
         row.measure(bench)
     except CannotMeasureError as reason:
         result.missing = str(reason)
-    except (BenchError, AssertionError, OSError, ValueError) as error:
+    except (BenchError, AssertionError, OSError, ValueError, SubprocessError) as error:
         good = False
         result.missing = f"failed: {error}"
+    finally:
+        end_descendants(frozenset())
     result.seconds = round(time.monotonic() - begin, 1)
-    end_descendants(frozenset())
     return good
 
 
@@ -79,7 +81,11 @@ def main() -> int:
     if given.list:
         print("\n".join(f"{row.name:20} {row.title} ({row.script})" for row in rows))
         return 0
-    return measure(given, rows, subjects)
+    try:
+        return measure(given, rows, subjects)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def measure(given: argparse.Namespace, rows: list[Row], subjects: list[Subject]) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from harness import Guard
+from harness_os import Deadline
 
 from bench.results import read
 
@@ -55,6 +58,28 @@ def test_conmon_that_fails(conmon_path: Path, tmp_path: Path, guard: Guard) -> N
     done = run("--only", "one-by-one", broken, conmon_path)
     assert done.returncode == 1
     assert "no good" in done.stdout
+    assert not guard.left()
+
+
+def test_interrupted(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
+    """make bench: one that is interrupted leaves no process, no mount and no file."""
+    words = [sys.executable, "-m", "bench", f"--ram={tmp_path}", f"--disk={tmp_path}"]
+    mounts = Path("/proc/self/mounts").read_text()
+    with subprocess.Popen(
+        [*words, "--only=one-by-one", conmon_path, conmon_path],
+        cwd=TOP,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        deadline = Deadline()
+        while not list(tmp_path.glob("*/c*/pidfile")):  # a container is there
+            assert not deadline.passed() and process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, b"interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+    assert Path("/proc/self/mounts").read_text() == mounts
     assert not guard.left()
 
 
