@@ -51,7 +51,7 @@ def chosen(only: str | None, quick: bool) -> list[Row]:
 def run(bench: Bench, row: Row) -> bool:
     """Run one row. What it cannot do is in its result; False if something went wrong."""
     result = bench.begin(row)
-    begin = time.monotonic()
+    begin, others = time.monotonic(), kernel.others_cpu_s()
     good = True
     try:
         row.measure(bench)
@@ -62,7 +62,10 @@ def run(bench: Bench, row: Row) -> bool:
         result.missing = f"failed: {error}"
     finally:
         end_descendants(frozenset())
-    result.seconds = round(time.monotonic() - begin, 1)
+    seconds = time.monotonic() - begin
+    part = (kernel.others_cpu_s() - others) / (seconds * (os.cpu_count() or 1))
+    result.others = min(1.0, max(0.0, round(part, 2)))
+    result.seconds = round(seconds, 1)
     return good
 
 

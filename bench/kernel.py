@@ -52,6 +52,16 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def others_cpu_s() -> float:
+    """CPU time in s that was not ours: all that was used or stolen since the start of the machine,
+    less what this process and its children that have been reaped have used (proc_stat(5)).
+    """
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+    used = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return used - sum(os.times()[:4])
+
+
 def memory_kb(pid: int) -> dict[str, int]:
     """A process's memory in kB by the names of /proc/PID/smaps_rollup: Rss, Pss, ..."""
     found = {}

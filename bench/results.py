@@ -22,7 +22,11 @@ class Measure:
 
 @dataclass
 class RowResult:
-    """The samples of one row: measure -> subject's key -> samples in the order taken."""
+    """The samples of one row: measure -> subject's key -> samples in the order taken.
+
+    `others` is the part of the machine's CPU time, 0 to 1, that was not used by the benchmark and
+    not idle meanwhile; None in results that do not say.
+    """
 
     name: str
     title: str
@@ -33,6 +37,7 @@ class RowResult:
     remarks: list[str] = field(default_factory=list)
     missing: str = ""
     seconds: float = 0.0
+    others: float | None = None
 
     def add(self, measure: str, who: str, value: float) -> None:
         """Keep one sample. KeyError for a measure that the row does not have."""

@@ -9,7 +9,7 @@ from bench.results import Results, RowResult
 
 def row_text(results: Results, row: RowResult) -> str:
     """One row: each measure of each subject as median (quartiles), and the ratio to the peer."""
-    out = [f"{row.title}   ({row.seconds:.0f} s)"]
+    out = [f"{row.title}   ({row.seconds:.0f} s, {words.others_text(row)})"]
     if row.missing:
         out.append(f"  {row.missing}")
     for measure in row.measures:

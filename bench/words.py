@@ -39,6 +39,13 @@ def ratio_text(value: float | None) -> str:
     return f"{show(value)}×" if value < 1000 else "> 1,000×"
 
 
+def others_text(row: RowResult) -> str:
+    """How busy the machine was with other things meanwhile."""
+    if row.others is None:
+        return "an unknown part of the CPU time went elsewhere"
+    return f"{row.others * 100:.0f} % of the CPU time went elsewhere"
+
+
 def measure_of(results: Results, goal: Goal) -> Measure | None:
     """The measure that a goal is about, if its row was run."""
     row = results.row(goal.row)
