@@ -11,10 +11,10 @@ from conmon.core.state cimport Monitor
 
 
 cdef inline void log_sync(Monitor* m) noexcept nogil:
-    """Have the log written to the disk, if there is one and that is wanted."""
+    """Have the log written to the disk, if there is anything in it from us and that is wanted."""
     cdef int fd = m.log.fd
     cdef pid_t pid
-    if fd < 0 or not m.record.sync_log:
+    if fd < 0 or not m.record.sync_log or m.record.counters.bytes_logged == 0:
         return
     pid = fork()
     if pid == 0:
