@@ -175,7 +175,7 @@ class Stage:
             view.text(line) for line in (after / "files").read_text().split()
         ]
         parent = view.numbers((after / "parent.pid").read_text())
-        notes["exit command parent"].append(f"{parent} {(after / 'parent.comm').read_text()!r}")
+        notes["exit command parent"].append(f"{parent} {view.name(after / 'parent.comm')}")
 
 
 def read_end(fd: int) -> bytes:

@@ -165,11 +165,16 @@ class View:
         proc = Path(f"/proc/{pid}")
         fds = open_fds(pid)
         return [
-            f"name {(proc / 'comm').read_text().strip()}",
+            f"name {self.name(proc / 'comm')}",
             *(f"argument {word}" for word in self.words(proc / "cmdline")),
             *(f"{fd} {self.text(fds.get(fd, 'closed'))}" for fd in range(3)),
             f"session leader {os.getsid(pid) == pid}",
         ]
+
+    def name(self, path: Path) -> str:
+        """A recorded name of conmon's: 15 bytes of its file's, or `conmon`, whatever that is."""
+        name = path.read_text().strip()
+        return "conmon" if name == self.container.conmon.name[:15] else name
 
     def umask(self, path: Path) -> str:
         return "umask " + status(path)["Umask"]
