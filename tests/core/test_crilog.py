@@ -122,3 +122,28 @@ def test_global_limit(
     counters = fields["counters"]
     assert isinstance(counters, dict)
     assert counters["records_dropped"] == len(expected) - len(records)
+
+
+@pytest.mark.parametrize("first", range(0, 70_001, 2_000))
+def test_every_length_as_it_is_read(tmp_path: Path, first: int) -> None:
+    """C8: lines of every length from 0 to 70,000 bytes, one after the other in reads of 64 KiB.
+
+    So each of them lies differently to the edges of reads, of records and of the log's buffer.
+    """
+    stream = b"".join(
+        b"%05d" % length + b"x" * (length - 5) + b"\n" if length >= 5 else b"x" * length + b"\n"
+        for length in range(first, min(first + 2_000, 70_001))
+    )
+    for shift in (0, 20_011):
+        chunks: list[Chunk] = [
+            (2, stream[max(0, start) : start + 65536])
+            for start in range(-shift, len(stream), 65536)
+        ]
+        write_log(tmp_path / "log", chunks)
+        found = parse((tmp_path / "log").read_bytes())
+        (tmp_path / "log").unlink()  # 100 MB
+        # not `found == model(chunks)`: pytest would print all of it
+        expected = model(chunks)
+        assert len(found) == len(expected)
+        for place, pair in enumerate(zip(found, expected, strict=True)):
+            assert pair[0] == pair[1], f"record {place}"
