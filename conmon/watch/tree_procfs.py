@@ -1,0 +1,137 @@
+"""What /proc says of a process. Formats: proc(5), proc_pid_stat(5), namespaces(7).
+
+Every function returns None (or nothing) for a process that is gone, or that may not be read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+#: Longest argv that is kept, in bytes: it is for people to read, and memory is bounded.
+MAX_ARGV = 4096
+
+
+class Stat(NamedTuple):
+    """Fields of /proc/PID/stat. `start` in clock ticks since boot."""
+
+    comm: str
+    state: str
+    ppid: int
+    threads: int
+    start: int
+
+    @property
+    def dead(self) -> bool:
+        """True for a process that has exited, reaped or not.
+
+        A leader that ended before its threads is a zombie too, of a process that lives.
+        """
+        return self.state in "ZXx" and self.threads <= 1
+
+
+class Seen(NamedTuple):
+    """A live process as a scan found it, `read_ns` (CLOCK_MONOTONIC) just before it was read."""
+
+    pid: int
+    ppid: int
+    start: int
+    read_ns: int
+    threads: tuple[int, ...]  # beside the leader's
+
+
+def ticks_to_mono(ticks: int) -> int:
+    """Start of a process (ticks since boot, suspension included) as CLOCK_MONOTONIC, ns.
+
+    Never later than it was: the tick is rounded down, and a delay between the two clocks makes
+    it earlier still.
+    """
+    now = time.monotonic_ns()
+    suspended = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now
+    return ticks * TICK_NS - suspended
+
+
+class ProcFs:
+    """A mounted procfs of the host's pid namespace."""
+
+    def __init__(self, root: str = "/proc") -> None:
+        self._root = root
+
+    def _read(self, pid: int, name: str, size: int) -> bytes:
+        try:
+            fd = os.open(f"{self._root}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.read(fd, size)
+        except OSError:  # ESRCH: it ended in between
+            return b""
+        finally:
+            os.close(fd)
+
+    def pids(self) -> list[int]:
+        """All processes, zombies included."""
+        return [int(name) for name in os.listdir(self._root) if name.isdecimal()]
+
+    def stat(self, pid: int) -> Stat | None:
+        """Parent, state and start of a process."""
+        data = self._read(pid, "stat", 1024)
+        # comm may hold blanks and parentheses; nothing after it does.
+        comm, found, rest = data.rpartition(b") ")
+        fields = rest.split()
+        if not found or len(fields) < 20:
+            return None
+        name = comm.partition(b"(")[2].decode(errors="backslashreplace")
+        state, ppid, threads, start = fields[0].decode(), fields[1], fields[17], fields[19]
+        return Stat(name, state, int(ppid), int(threads), int(start))
+
+    def argv(self, pid: int) -> tuple[str, ...] | None:
+        """The command line, its first MAX_ARGV bytes; empty for a kernel thread or a zombie."""
+        data = self._read(pid, "cmdline", MAX_ARGV)
+        if not data:
+            return None
+        words = data.removesuffix(b"\0").split(b"\0")
+        return tuple(word.decode(errors="backslashreplace") for word in words)
+
+    def nspid(self, pid: int) -> int | None:
+        """The pid in the process's own pid namespace."""
+        _, found, rest = self._read(pid, "status", 4096).partition(b"\nNSpid:")
+        return int(rest.partition(b"\n")[0].split()[-1]) if found else None
+
+    def namespace(self, pid: int | str, kind: str) -> str | None:
+        """Name of a namespace, such as `pid:[4026531836]`; equal for processes that share it."""
+        try:
+            return os.readlink(f"{self._root}/{pid}/ns/{kind}")
+        except OSError:
+            return None
+
+    def cgroups(self, pid: int) -> tuple[str, ...]:
+        """The paths of the process in all hierarchies (cgroups(7)), without duplicates."""
+        lines = self._read(pid, "cgroup", 16384).decode(errors="backslashreplace").splitlines()
+        return tuple(dict.fromkeys(line.split(":", 2)[2] for line in lines if line.count(":") > 1))
+
+    def tids(self, pid: int) -> tuple[int, ...]:
+        """The threads of a process beside its leader."""
+        try:
+            names = os.listdir(f"{self._root}/{pid}/task")
+        except OSError:
+            return ()
+        return tuple(tid for tid in map(int, names) if tid != pid)
+
+    def scan(self) -> Iterator[Seen]:
+        """All live processes. One that lives through the whole scan is in it."""
+        for pid in self.pids():
+            now = time.monotonic_ns()
+            stat = self.stat(pid)
+            if stat is None or stat.dead:
+                continue
+            threads = self.tids(pid) if stat.threads > 1 else ()
+            yield Seen(pid, stat.ppid, stat.start, now, threads)
+
+    def alive(self, pid: int, mono_ns: int) -> bool:
+        """True if the process that had this pid at `mono_ns` lives."""
+        stat = self.stat(pid)
+        return stat is not None and not stat.dead and ticks_to_mono(stat.start) <= mono_ns

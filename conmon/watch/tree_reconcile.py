@@ -1,0 +1,83 @@
+"""Making the tree that of /proc: at the start, and after a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conmon.watch.tree_engine import TreeEngine
+from conmon.watch.tree_events import ExecEvent
+from conmon.watch.tree_node import Node
+from conmon.watch.tree_procfs import Seen, ticks_to_mono
+
+
+def reconcile(engine: TreeEngine, began: int, found: Iterable[Seen]) -> None:
+    """Take what a scan of /proc found that began at `began` (CLOCK_MONOTONIC, ns).
+
+    Who is gone has ended, who is new was forked: synthetic events tell of both. Events of the
+    kernel that tell of the time before the scan change nothing from then on.
+    """
+    scan = {seen.pid: seen for seen in found}
+    for node in list(engine.live.values()):
+        seen = scan.get(node.pid)
+        # The same life started, as /proc has it, no later than its fork event.
+        if seen is None or ticks_to_mono(seen.start) > node.born:
+            engine.die(node, began, None, synthetic=True)
+    engine.scanned = began
+    fresh = []
+    for seen in scan.values():
+        known = engine.live.get(seen.pid)
+        if known is None:
+            known = engine.live[seen.pid] = Node(seen.pid, seen.ppid, ticks_to_mono(seen.start))
+            fresh.append(known)
+        else:
+            engine.unlink(known)
+        known.ppid, known.seen, known.reparented = seen.ppid, seen.read_ns, False
+        known.threads = set(seen.threads) or None
+        known.leader_status, known.doubtful = None, False
+    for pid in scan:
+        engine.link(engine.live[pid])
+    engine.waiting.remove_until(began)
+    _inherit(engine, fresh, began)
+    for node in fresh:
+        engine.replay(node.pid)
+
+
+def _inherit(engine: TreeEngine, fresh: list[Node], ts: int) -> None:
+    """Find the container of processes that a scan brought, parents first."""
+    new = {node.pid for node in fresh}
+    for node in fresh:
+        chain = [node]
+        while chain[-1].ppid in new and len(chain) <= len(fresh):
+            chain.append(engine.live[chain[-1].ppid])
+        for link in reversed(chain):
+            if link.pid not in new:
+                continue
+            new.discard(link.pid)
+            parent = engine.live.get(link.ppid)
+            if link.container is not None:
+                pass  # its container was found by a look at another process
+            elif parent is not None and parent.container is not None:
+                engine.join(link, parent.container, ts, synthetic=True)
+            else:
+                engine.place(link, ts, synthetic=True)
+
+
+def refresh(engine: TreeEngine, ts: int) -> None:
+    """After a loss, describe all members anew, and tell of those that executed unseen."""
+    for node in list(engine.live.values()):
+        if node.container is None or node.died:
+            continue
+        before, told = node.argv, engine.describe(node)
+        if told.argv is not None and told.argv != before:
+            engine.emit(
+                ExecEvent(
+                    node.container.info.id,
+                    node.pid,
+                    node.ppid,
+                    ts,
+                    told.nspid,
+                    told.start,
+                    told.argv,
+                    synthetic=True,
+                )
+            )
