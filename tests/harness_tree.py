@@ -8,18 +8,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from harness_os import TIMEOUT_S, Deadline
 
 from conmon.watch import ProcessTree
 from conmon.watch.tree_events import ContainerTree, ProcessInfo, TreeEvent
 
-T = TypeVar("T")
 _numbers = itertools.count(1)
 _APPLETS = ("sh", "sleep", "true", "cat", "kill", "setsid")
 
@@ -96,6 +96,12 @@ class Runc:
         state = json.loads((self.root / name / "state.json").read_bytes())
         return int(state["init_process_pid"])
 
+    def end(self, name: str) -> None:
+        """Kill the init, which the guard has made our child, and reap it."""
+        init = self.init(name)
+        os.kill(init, signal.SIGKILL)
+        os.waitpid(init, 0)
+
     def delete(self, name: str) -> None:
         """End a container, with all its processes."""
         subprocess.run(
@@ -170,14 +176,15 @@ def by_pid(tree: ContainerTree | None) -> dict[int, ProcessInfo]:
     return {one.pid: one for one in tree.processes} if tree is not None else {}
 
 
-def wait_tree(tree: ProcessTree, name: str, condition: Callable[[dict[int, ProcessInfo]], T]) -> T:
-    """Follow a container until a condition on its processes holds; its value."""
+def wait_tree(
+    tree: ProcessTree, name: str, condition: Callable[[dict[int, ProcessInfo]], bool]
+) -> dict[int, ProcessInfo]:
+    """Follow a container until a condition on its processes holds; the processes."""
     deadline = Deadline()
     while True:
         found = by_pid(tree_of(tree, name))
-        value = condition(found)
-        if value:
-            return value
+        if condition(found):
+            return found
         assert not deadline.passed(), f"{name} stays {found}"
         with tree.events(timeout=0.1, initial=False) as events:
             next(events, None)

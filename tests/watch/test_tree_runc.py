@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,10 @@ def test_exec_session_is_found(runc: Runc, tree: ProcessTree) -> None:
     assert_like_proc(tree, name, runc.init(name))
 
 
+def exited(code: int, event: TreeEvent) -> bool:
+    return isinstance(event, ExitEvent) and event.code == code
+
+
 def test_short_exec_sessions_are_all_found(runc: Runc, tree: ProcessTree) -> None:
     """Sessions that end at once are seen as well: found while the runtime prepares them."""
     name = runc.run("sleep 1000; true")
@@ -105,7 +110,7 @@ def test_short_exec_sessions_are_all_found(runc: Runc, tree: ProcessTree) -> Non
         codes = []
         for code in range(20, 25):
             assert runc.exec(name, f"exit {code}").wait(TIMEOUT_S) == code
-            until(events, lambda e, c=code: isinstance(e, ExitEvent) and e.code == c)
+            until(events, partial(exited, code))
             codes.append(code)
     assert codes == [20, 21, 22, 23, 24]
 
@@ -125,7 +130,7 @@ def test_exit_says_code_or_signal(runc: Runc, tree: ProcessTree) -> None:
 def test_container_goes_with_its_last_process(runc: Runc, tree: ProcessTree) -> None:
     """After the end of a container all its processes had an exit event, and it is gone."""
     name = runc.run(FAMILY)
-    members = wait_tree(tree, name, lambda p: set(p) if len(p) >= 5 else None)
+    members = set(wait_tree(tree, name, lambda p: len(p) >= 5))
     with tree.events(timeout=TIMEOUT_S, initial=False) as events:
         runc.delete(name)
         for event in events:
@@ -188,7 +193,7 @@ def test_container_in_the_hosts_pid_namespace(runc: Runc, tree: ProcessTree) -> 
     """Without a pid namespace an exec session is found by its mounts; the host stays outside."""
     name = runc.run("sleep 1000; true", namespaces=[{"type": "mount"}])
     session = runc.exec(name, "sleep 1001; true")
-    found = wait_tree(tree, name, lambda p: p if running(p, "sleep 1000", "sleep 1001") else None)
+    found = wait_tree(tree, name, lambda p: running(p, "sleep 1000", "sleep 1001"))
     assert len(found) == 4 and os.getpid() not in found
     for pid in found:
         os.kill(pid, signal.SIGKILL)
@@ -203,11 +208,12 @@ def test_pod_with_one_pid_namespace(runc: Runc, tree: ProcessTree) -> None:
         "sleep 1001; true", namespaces=[{"type": "pid", "path": space}, {"type": "mount"}]
     )
     sessions = [runc.exec(first, "sleep 1002; true"), runc.exec(second, "sleep 1003; true")]
-    one = wait_tree(tree, first, lambda p: p if running(p, "sleep 1000", "sleep 1002") else None)
-    two = wait_tree(tree, second, lambda p: p if running(p, "sleep 1001", "sleep 1003") else None)
+    one = wait_tree(tree, first, lambda p: running(p, "sleep 1000", "sleep 1002"))
+    two = wait_tree(tree, second, lambda p: running(p, "sleep 1001", "sleep 1003"))
     assert len(one) == len(two) == 4
     assert one.keys() | two.keys() == in_pid_namespace(runc.init(first)).keys()
-    runc.delete(first)  # the pid namespace ends with its init, and the other one with it
+    runc.end(second)  # before the namespace ends with its first process, which waits for all
+    runc.end(first)
     for session in sessions:
         session.wait(TIMEOUT_S)
 
