@@ -100,7 +100,12 @@ class ProcConnector:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self._socket.bind((0, _CN_IDX_PROC))
             self._socket.setblocking(False)
-            self._control(_LISTEN)
+            try:
+                self._control(_LISTEN)
+            except ConnectionRefusedError as error:
+                raise ConnectionRefusedError(
+                    error.errno, "process events come in the initial network namespace only"
+                ) from None
             self._await_first()
         except BaseException:
             self._socket.close()

@@ -114,6 +114,10 @@ class ProcessTree:
                 raise ProcessLookupError(f"container {info.id}: process {info.pid} is gone")
             self._flush()
 
+    def fileno(self) -> int:
+        """The source's socket, to look at it (`ss`, /proc/net/netlink); -1 after `close`."""
+        return self._source.fileno()
+
     def close(self) -> None:
         """End it: the stream ends at once, the kernel forgets us. May be called again."""
         with self._lock:

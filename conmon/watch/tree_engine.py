@@ -5,8 +5,8 @@ the kernel sends them: from the context of the task, before the next step): a pr
 before all that it does, and its exit after. Between tasks on different CPUs nothing is ordered.
 For audit less holds: the exit of a vfork'ed child comes before its fork. So whatever misses its
 subject waits for it, `delay` at most, and a dead process keeps its place as long, for children
-that turn up late. Times tell the lives of a pid apart: an event belongs to the last life that
-was born before it.
+that turn up late. Times tell the lives of a pid apart: an event belongs to the life
+that was on then.
 
 Everything is bounded: live processes by the kernel's pid_max, all else by `limit`.
 """
@@ -26,7 +26,7 @@ from conmon.watch.tree_events import (
     TreeStats,
 )
 from conmon.watch.tree_node import Container, Description, Look, Node
-from conmon.watch.tree_procfs import ticks_to_mono
+from conmon.watch.tree_procfs import TICK_NS
 from conmon.watch.tree_waiting import Held, Past, Waiting
 
 #: How many first children of a process outside are looked at when they are forked. A runtime that
@@ -111,7 +111,7 @@ class TreeEngine:
         return min((moment for moment in (doomed, waiting) if moment is not None), default=None)
 
     def _find(self, pid: int, ts: int) -> Node | None:
-        """The life of `pid` that was on at `ts`, or that ended before and was the last."""
+        """The life of `pid` that was on at `ts`."""
         node = self.live.get(pid)
         if node is not None and node.born <= ts:
             return node
@@ -396,11 +396,15 @@ class TreeEngine:
             node.argv = told.argv or node.argv
         return told
 
-    def add_container(self, info: ContainerInfo, ts: int) -> bool:
-        """Take a container in: its init, and all below it. False when its init is not live."""
+    def add_container(self, info: ContainerInfo, init_born: int, ts: int) -> bool:
+        """Take a container in: its init, and all below it.
+
+        `init_born`: start of its init as /proc has it, in ns. False when that life of the pid is
+        not known (yet).
+        """
         init = self.live.get(info.pid)
         known = self.containers.get(info.pid)
-        if init is None or (info.start is not None and ticks_to_mono(info.start) > init.born):
+        if init is None or init_born > init.born + TICK_NS:
             return False
         if known is not None and known.init is init:
             known.info = info
@@ -422,6 +426,10 @@ class TreeEngine:
                 self.place(node, ts, synthetic=True)
 
     # Asked by who shows the tree.
+
+    def kept(self) -> int:
+        """How many events and dead processes are kept now; none after `delay` without events."""
+        return len(self.waiting) + len(self._past) + len(self._doomed)
 
     def is_doomed(self, node: Node) -> bool:
         """True for a process that had ended when /proc was read, though its exit is to come."""

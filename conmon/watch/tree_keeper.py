@@ -14,7 +14,7 @@ from conmon.watch.tree_containers import RuntimeStates
 from conmon.watch.tree_engine import TreeEngine
 from conmon.watch.tree_events import ContainerInfo, LostEvent, SyncEvent, TreeEvent, TreeStats
 from conmon.watch.tree_members import Members, ProcLook
-from conmon.watch.tree_procfs import ProcFs
+from conmon.watch.tree_procfs import ProcFs, ticks_to_mono
 from conmon.watch.tree_reconcile import reconcile, refresh
 
 _LOSS_PATIENCE_NS = 500_000_000  # a storm that goes on is not waited for longer
@@ -212,7 +212,7 @@ class TreeKeeper:
         if stat is None or stat.dead or (info.start is not None and stat.start != info.start):
             return False
         self._members.identify(info.pid, info.id)
-        if self.engine.add_container(info, time.monotonic_ns()):
+        if self.engine.add_container(info, ticks_to_mono(stat.start), time.monotonic_ns()):
             return True
         # Its fork is still under way to us.
         self._states_due = time.monotonic_ns() + _RETRY_NS

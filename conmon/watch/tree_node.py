@@ -42,8 +42,9 @@ class Container:
 class Node:
     """One life of a pid.
 
-    `born`: the time of the fork event, or the start that /proc says; the life is identified by
-    pid and this. `seen`: when /proc was last read for it; what the kernel told before is known.
+    `born`: the time of the fork event, or the start that /proc says, rounded down to a tick; pid
+    and this tell lives apart. `start`: what /proc says, once it was read. `seen`: when /proc was
+    last read for it; what the kernel told of the time before is known.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Node:
         "ppid",
         "reparented",
         "seen",
+        "start",
         "threads",
     )
 
@@ -70,6 +72,7 @@ class Node:
         self.forked_by = ppid
         self.born = born
         self.seen = seen
+        self.start: int | None = None  # clock ticks since boot
         self.died = 0
         self.container: Container | None = None
         self.children: dict[int, Node] | None = None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 #: Longest argv that is kept, in bytes: it is for people to read, and memory is bounded.
 MAX_ARGV = 4096
+_ENDED = "ZXx"
 
 
 class Stat(NamedTuple):
@@ -30,7 +31,7 @@ class Stat(NamedTuple):
 
         A leader that ended before its threads is a zombie too, of a process that lives.
         """
-        return self.state in "ZXx" and self.threads <= 1
+        return self.state in _ENDED and self.threads <= 1
 
 
 class Seen(NamedTuple):
@@ -38,9 +39,11 @@ class Seen(NamedTuple):
 
     pid: int
     ppid: int
-    start: int
+    start: int  # clock ticks since boot
+    born: int  # the same as CLOCK_MONOTONIC ns, never too late
     read_ns: int
     threads: tuple[int, ...]  # beside the leader's
+    leads: bool  # False when the leader has ended before its threads
 
 
 def ticks_to_mono(ticks: int) -> int:
@@ -129,7 +132,8 @@ class ProcFs:
             if stat is None or stat.dead:
                 continue
             threads = self.tids(pid) if stat.threads > 1 else ()
-            yield Seen(pid, stat.ppid, stat.start, now, threads)
+            born, leads = ticks_to_mono(stat.start), stat.state not in _ENDED
+            yield Seen(pid, stat.ppid, stat.start, born, now, threads, leads)
 
     def alive(self, pid: int, mono_ns: int) -> bool:
         """True if the process that had this pid at `mono_ns` lives."""

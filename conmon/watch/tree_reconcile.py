@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from conmon.watch.tree_engine import TreeEngine
 from conmon.watch.tree_events import ExecEvent
 from conmon.watch.tree_node import Node
-from conmon.watch.tree_procfs import Seen, ticks_to_mono
+from conmon.watch.tree_procfs import TICK_NS, Seen
 
 
 def reconcile(engine: TreeEngine, began: int, found: Iterable[Seen]) -> None:
@@ -19,27 +19,34 @@ def reconcile(engine: TreeEngine, began: int, found: Iterable[Seen]) -> None:
     scan = {seen.pid: seen for seen in found}
     for node in list(engine.live.values()):
         seen = scan.get(node.pid)
-        # The same life started, as /proc has it, no later than its fork event.
-        if seen is None or ticks_to_mono(seen.start) > node.born:
+        if seen is None or not _same_life(node, seen):
             engine.die(node, began, None, synthetic=True)
     engine.scanned = began
     fresh = []
     for seen in scan.values():
         known = engine.live.get(seen.pid)
         if known is None:
-            known = engine.live[seen.pid] = Node(seen.pid, seen.ppid, ticks_to_mono(seen.start))
+            known = engine.live[seen.pid] = Node(seen.pid, seen.ppid, seen.born)
             fresh.append(known)
         else:
             engine.unlink(known)
         known.ppid, known.seen, known.reparented = seen.ppid, seen.read_ns, False
+        known.start = seen.start
         known.threads = set(seen.threads) or None
-        known.leader_status, known.doubtful = None, False
+        known.leader_status, known.doubtful = None if seen.leads else 0, False
     for pid in scan:
         engine.link(engine.live[pid])
     engine.waiting.remove_until(began)
     _inherit(engine, fresh, began)
     for node in fresh:
         engine.replay(node.pid)
+
+
+def _same_life(node: Node, seen: Seen) -> bool:
+    if node.start is not None:
+        return node.start == seen.start
+    # A life that we know from its fork event started before that; a later one did after.
+    return seen.born <= node.born + TICK_NS
 
 
 def _inherit(engine: TreeEngine, fresh: list[Node], ts: int) -> None:

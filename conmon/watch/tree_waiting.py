@@ -27,6 +27,9 @@ class Waiting:
         self._by_pid: dict[int, list[Held]] = {}
         self._order: deque[Held] = deque()
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def add(self, held: Held) -> Held | None:
         """Keep an event; the return value is the oldest, where there are too many."""
         self._by_pid.setdefault(held.pid, []).append(held)
@@ -74,6 +77,9 @@ class Past:
         self._by_pid: dict[int, list[Node]] = {}
         self._order: deque[tuple[int, Node]] = deque()
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def add(self, node: Node, deadline: int) -> bool:
         """Keep a life; False if the oldest had to go for it."""
         self._by_pid.setdefault(node.pid, []).append(node)
@@ -84,11 +90,11 @@ class Past:
         return False
 
     def find(self, pid: int, ts: int) -> Node | None:
-        """The last life of `pid` that was born before `ts`."""
-        lives = self._by_pid.get(pid)
-        if lives is None:
-            return None
-        return max((life for life in lives if life.born <= ts), key=_born, default=None)
+        """The life of `pid` that was on at `ts`."""
+        for life in self._by_pid.get(pid, ()):
+            if life.born <= ts <= life.died:
+                return life
+        return None
 
     def expire(self, now: int) -> None:
         """Forget those whose deadline is over."""
@@ -101,7 +107,3 @@ class Past:
         lives.remove(node)
         if not lives:
             del self._by_pid[node.pid]
-
-
-def _born(node: Node) -> int:
-    return node.born

@@ -1,0 +1,174 @@
+"""The proc connector: numbers, buffers, what is lost, and what is said when it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Guard
+from harness_os import TIMEOUT_S
+from harness_tree import below, by_pid, socket_drops, tree_of, until, wait_tree
+
+from conmon.watch import ProcessTree
+from conmon.watch.proc_connector import ProcConnector, Sequences
+from conmon.watch.tree_events import ContainerInfo, LostEvent, SyncEvent
+
+STORM = Path(__file__).with_name("storm.c")
+#: Time for a storm on a machine that others load too.
+STORM_S = 300
+
+
+@pytest.fixture(scope="session")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that forks as often as it is told."""
+    compiler = shutil.which("cc")
+    assert compiler, "no C compiler (make deps)"
+    program = tmp_path_factory.mktemp("storm") / "storm"
+    subprocess.run([compiler, "-O2", "-o", program, STORM], check=True, timeout=60)
+    return program
+
+
+class Recorder:
+    """A sink that remembers the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, int]] = []
+
+    def fork(self, ts: int, ppid: int, pid: int) -> None:
+        assert ts > 0
+        self.calls.append(("fork", ppid, pid))
+
+    def exec(self, ts: int, pid: int) -> None:
+        assert ts > 0
+        self.calls.append(("exec", pid, 0))
+
+    def exit(self, ts: int, pid: int, status: int) -> None:
+        assert ts > 0
+        self.calls.append(("exit", pid, status))
+
+    def thread_fork(self, ts: int, pid: int, tid: int) -> None:
+        assert ts > 0
+        self.calls.append(("thread_fork", pid, tid))
+
+    def thread_exit(self, ts: int, pid: int, tid: int, status: int) -> None:
+        assert ts > 0 and status == 0
+        self.calls.append(("thread_exit", pid, tid))
+
+
+@pytest.fixture
+def connector() -> Iterator[ProcConnector]:
+    connector = ProcConnector()
+    yield connector
+    connector.close()
+
+
+def drained(connector: ProcConnector) -> list[tuple[str, int, int]]:
+    recorder = Recorder()
+    while connector.drain(recorder):
+        pass
+    return recorder.calls
+
+
+def test_events_of_a_child(connector: ProcConnector) -> None:
+    """Fork, exec and exit with its wait status, in this order and at once."""
+    child = subprocess.Popen(["/bin/sh", "-c", "exit 5"])
+    child.wait(TIMEOUT_S)
+    calls = [call for call in drained(connector) if child.pid in call[1:]]
+    assert calls == [("fork", os.getpid(), child.pid), ("exec", child.pid, 0),
+                     ("exit", child.pid, 5 << 8)]  # fmt: skip
+
+
+def test_events_of_a_thread(connector: ProcConnector) -> None:
+    """A thread is told with its process, and is no process."""
+    tids: list[int] = []
+    thread = threading.Thread(target=lambda: tids.append(threading.get_native_id()))
+    thread.start()
+    thread.join()
+    calls = [call for call in drained(connector) if tids[0] in call[1:]]
+    assert ("thread_fork", os.getpid(), tids[0]) in calls
+    assert not [call for call in calls if call[0] in ("fork", "exit")]
+
+
+def test_probe_tells_every_cpu(connector: ProcConnector) -> None:
+    """After a probe each CPU has sent an event, and the affinity is what it was."""
+    before, cpus = connector.received, os.sched_getaffinity(0)
+    connector.probe()
+    drained(connector)
+    assert connector.received - before >= len(cpus)
+    assert os.sched_getaffinity(0) == cpus
+
+
+def test_gaps_are_counted_per_cpu() -> None:
+    """Numbers that are missing count, each CPU for itself; the first number of a CPU does not."""
+    sequences = Sequences()
+    for cpu, number in [(0, 7), (1, 100), (0, 8), (1, 103), (0, 9), (0, 20)]:
+        sequences.take(cpu, number)
+    assert sequences.lost == 2 + 10
+
+
+def test_numbers_wrap() -> None:
+    """Numbers have 32 bits: 0 follows 2**32 - 1, and a gap may lie across."""
+    sequences = Sequences()
+    for number in (0xFFFFFFFE, 0xFFFFFFFF, 0, 1):
+        sequences.take(0, number)
+    assert sequences.lost == 0
+    for number in (0xFFFFFFFE, 2):
+        sequences.take(1, number)
+    assert sequences.lost == 3
+
+
+def test_storm_loses_nothing(storm: Path, guard: Guard) -> None:
+    """100,000 forks with the default buffer: each is seen, none is lost, nobody is left over."""
+    with ProcessTree(state_roots=[]) as tree:
+        before = tree.stats()
+        done = subprocess.run([storm, "100000"], timeout=STORM_S, check=True)
+        after = tree.stats()
+    assert done.returncode == 0
+    assert after.forks - before.forks >= 100_000 and after.exits - before.exits >= 100_000
+    assert (after.lost, after.overruns, after.resyncs) == (0, 0, 0)
+
+
+def test_loss_is_counted_and_healed(storm: Path, guard: Guard) -> None:
+    """A storm with a tiny buffer: the count is the kernel's own, and the tree is that of /proc."""
+    sleepers = "for i in 1 2 3 4 5; do (sleep 1000 & exec sleep 1000) & done; wait"
+    with ProcessTree(state_roots=[], receive_buffer=2048) as tree:
+        box = subprocess.Popen(["/bin/sh", "-c", f"read go; {storm} 20000; {sleepers}"],
+                               stdin=subprocess.PIPE)  # fmt: skip
+        tree.add_container(ContainerInfo("box", box.pid))
+        with tree.events() as events:
+            until(events, lambda e: isinstance(e, SyncEvent))
+            assert box.stdin
+            box.stdin.close()
+            until(events, lambda e: isinstance(e, LostEvent) and e.resynced)
+            until(events, lambda e: isinstance(e, SyncEvent))
+        wait_tree(tree, "box", lambda p: len(p) == 11)
+        found = by_pid(tree_of(tree, "box"))
+        expected = below(box.pid)
+        assert {p.pid: p.ppid for p in found.values()} == {p.pid: p.ppid for p in expected.values()}
+        stats = tree.stats()
+        assert stats.lost == socket_drops(tree.fileno()) > 0
+        assert stats.overruns > 0 and stats.resyncs > 0
+        for pid in found:
+            os.kill(pid, 9)
+        box.wait(TIMEOUT_S)
+
+
+def test_no_events_in_another_network_namespace() -> None:
+    """Where there is nothing to be had, the error says what is missing; no tree pretends."""
+    code = "from conmon.watch import ProcessTree; ProcessTree('proc')"
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "initial network namespace" in done.stderr
