@@ -82,6 +82,9 @@ class ProcConnector:
     """
 
     name = "proc"
+    rescan_ns: int | None = None
+    patience_ns: int | None = None
+    coarse_ns = 0
 
     def __init__(self, receive_buffer: int = 8 << 20) -> None:
         self.overruns = 0
@@ -212,6 +215,10 @@ class ProcConnector:
             elif what == _EXEC:
                 sink.exec(ts, b)
         return True
+
+    def counters(self) -> dict[str, int]:
+        """What only this source counts: nothing."""
+        return {}
 
     def close(self) -> None:
         """End the subscription. Kernels before 6.6 count listeners and want to be told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import select
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from conmon.watch.audit_source import AuditSource
 from conmon.watch.proc_connector import ProcConnector
 from conmon.watch.tree_containers import STATE_ROOTS
 from conmon.watch.tree_events import ContainerInfo, ContainerTree, TreeEvent, TreeStats
@@ -190,6 +192,18 @@ class ProcessTree:
 
 
 def _open(source: str, receive_buffer: int) -> Source:
-    if source in ("proc", "auto"):
+    if source == "proc":
         return ProcConnector(receive_buffer)
-    raise ValueError(f"there is no source {source!r}, only auto, proc and audit")
+    if source == "audit":
+        return AuditSource(receive_buffer)
+    if source != "auto":
+        raise ValueError(f"there is no source {source!r}, only auto, proc and audit")
+    try:
+        return ProcConnector(receive_buffer)
+    except OSError as error:
+        try:
+            return AuditSource(receive_buffer)
+        except OSError as other:
+            raise PermissionError(
+                errno.EPERM, f"no source of process events: {error.strerror}; {other.strerror}"
+            ) from other

@@ -4,8 +4,8 @@ What it relies on, for the proc connector (measured over 300,000 events on Linux
 the kernel sends them: from the context of the task, before the next step): a process's fork comes
 before all that it does, and its exit after. Between tasks on different CPUs nothing is ordered.
 For audit less holds: the exit of a vfork'ed child comes before its fork. So whatever misses its
-subject waits for it, `delay` at most, and a dead process keeps its place as long, for children
-that turn up late. Times tell the lives of a pid apart: an event belongs to the life
+subject waits for it, and a dead process keeps its place for a while, for children that turn up
+late. Times tell the lives of a pid apart: an event belongs to the life
 that was on then.
 
 Everything is bounded: live processes by the kernel's pid_max, all else by `limit`.
@@ -38,7 +38,9 @@ FORK_LOOKS = 16
 class TreeEngine:
     """Live processes by pid, their containers, and the events that follow.
 
-    `delay`: ns that a dead process, or an event without its subject, is kept.
+    `delay`: ns that a dead process is kept; `patience`: ns that an event waits for its subject, no
+    more than that and as much by default. `coarse`: ns by
+    which the source's time of an event may be before the fact.
     `emit` takes the events of members; `stats` is counted up in place. `scanned`: when the last
     reading of /proc began.
     """
@@ -50,6 +52,8 @@ class TreeEngine:
         stats: TreeStats,
         *,
         delay: int = 1_000_000_000,
+        patience: int | None = None,
+        coarse: int = 0,
         limit: int = 8192,
     ) -> None:
         self.live: dict[int, Node] = {}
@@ -58,6 +62,8 @@ class TreeEngine:
         self.emit = emit
         self._stats = stats
         self._delay = delay
+        self._patience = delay if patience is None else patience
+        self._coarse = coarse
         self._limit = limit
         self._now = 0
         self.scanned = 0
@@ -73,15 +79,15 @@ class TreeEngine:
         self._stats.forks += 1
         self._fork(ts, ppid, pid)
 
-    def exec(self, ts: int, pid: int, ppid: int = 0) -> None:
-        """Process `pid` executed a program. `ppid` where the source says it, else 0."""
+    def exec(self, ts: int, pid: int, ppid: int = 0, argv: tuple[str, ...] | None = None) -> None:
+        """Process `pid` executed a program. `ppid` and `argv` where the source says them."""
         self._stats.execs += 1
-        self._exec(ts, pid, ppid)
+        self._exec(ts, pid, ppid, argv)
 
-    def exit(self, ts: int, pid: int, status: int | None, ppid: int = 0) -> None:
-        """The leader of process `pid` ended with a wait status (None: not known)."""
+    def exit(self, ts: int, pid: int, status: int, ppid: int = 0, whole: bool = False) -> None:
+        """The leader of process `pid` ended with a wait status; `whole`: with all threads."""
         self._stats.exits += 1
-        self._exit(ts, pid, status, ppid)
+        self._exit(ts, pid, status, ppid, whole)
 
     def thread_fork(self, ts: int, pid: int, tid: int) -> None:
         """Process `pid` has a new thread."""
@@ -98,7 +104,7 @@ class TreeEngine:
         self._now = now
         while self._doomed and self._doomed[0][0] <= now:
             node = self._doomed.popleft()[1]
-            if not node.died:
+            if node.doomed and not node.died:
                 self.die(node, now, None, synthetic=True)
         while (held := self.waiting.pop_due(now)) is not None:
             self._give_up(held)
@@ -140,9 +146,8 @@ class TreeEngine:
         if parent.died:
             self._adopt(node, parent)
         self._add(node)
-        if ts <= self.scanned:
-            # Forked before /proc was read, and not there: dead, with its exit under way.
-            self._doomed.append((self._now + self._delay, node))
+        if ts + self._coarse <= self.scanned:
+            self.doom(node)  # forked before /proc was read, and not there
         if node.container is not None:
             self._count_in(node.container)
             self.emit(ForkEvent(node.container.info.id, pid, node.ppid, ts))
@@ -151,12 +156,12 @@ class TreeEngine:
             self.place(node, ts)
         self.replay(pid)
 
-    def _exec(self, ts: int, pid: int, ppid: int) -> None:
-        node = self._find(pid, ts)
+    def _exec(self, ts: int, pid: int, ppid: int, argv: tuple[str, ...] | None) -> None:
+        node = self._find(pid, ts) or self._guess(ts, pid, ppid)
         if node is None:
-            self._hold(pid, ts, self._exec, (pid, ppid))
+            self._hold(pid, ts, self._exec, (pid, ppid, argv))
             return
-        if ts <= node.seen:
+        if ts <= node.seen and argv is None:
             return
         if node.died:
             self._stats.late += 1
@@ -170,23 +175,23 @@ class TreeEngine:
         if node.container is None:
             self.place(node, ts)
         if node.container is not None:
-            told = self.describe(node)
+            told = self.describe(node, argv)
             self.emit(
                 ExecEvent(
                     node.container.info.id, pid, node.ppid, ts, told.nspid, told.start, told.argv
                 )
             )
 
-    def _exit(self, ts: int, pid: int, status: int | None, ppid: int) -> None:
-        node = self._find(pid, ts)
+    def _exit(self, ts: int, pid: int, status: int, ppid: int, whole: bool) -> None:
+        node = self._find(pid, ts) or self._guess(ts, pid, ppid)
         if node is None:
-            self._hold(pid, ts, self._exit, (pid, status, ppid))
-        elif ts <= node.seen:
+            self._hold(pid, ts, self._exit, (pid, status, ppid, whole))
+        elif ts + self._coarse <= node.seen:
             pass
         elif node.died:
             self._stats.late += 1
-        elif node.threads:
-            node.leader_status = status or 0
+        elif node.threads and not whole:
+            node.leader_status = status
         elif node.doubtful and self._look.alive(pid, ts):
             node.doubtful = False  # that was the leader whose place another thread took
         else:
@@ -288,6 +293,11 @@ class TreeEngine:
         if over and self.containers.get(container.init.pid) is container:
             del self.containers[container.init.pid]
 
+    def doom(self, node: Node) -> None:
+        """A process is dead, with its exit under way; after `delay` it goes without."""
+        node.doomed = True
+        self._doomed.append((self._now + self._delay, node))
+
     def _entomb(self, node: Node) -> None:
         if not self._past.add(node, self._now + self._delay):
             self._stats.evicted += 1
@@ -297,10 +307,10 @@ class TreeEngine:
     def _hold(
         self, pid: int, ts: int, method: Callable[..., None], arguments: tuple[Any, ...]
     ) -> None:
-        if ts <= self.scanned:
+        if ts + self._coarse <= self.scanned:
             return  # older than what /proc said, and /proc does not know it
         self._stats.held += 1
-        oldest = self.waiting.add(Held(self._now + self._delay, pid, ts, method, arguments))
+        oldest = self.waiting.add(Held(self._now + self._patience, pid, ts, method, arguments))
         if oldest is not None:
             self._stats.evicted += 1
             self._give_up(oldest)
@@ -327,14 +337,31 @@ class TreeEngine:
             node = Node(arguments[1], pid, ts)
             node.reparented = True
             self._imply(node, ts)
-        elif method in (self._exec, self._exit) and arguments[-1]:
-            node = Node(pid, arguments[-1], ts)
-            parent = self.live.get(arguments[-1])
-            node.container = parent.container if parent is not None else None
-            self._imply(node, ts)
-            method(ts, *arguments)
-        elif method == self._exit:
-            self._stats.orphan_exits += 1
+        elif method in (self._exec, self._exit):
+            ppid = arguments[1] if method == self._exec else arguments[2]
+            if ppid:
+                self._imply_child(ts, pid, ppid)
+                method(ts, *arguments)
+            elif method == self._exit:
+                self._stats.orphan_exits += 1
+
+    def _imply_child(self, ts: int, pid: int, ppid: int) -> None:
+        """Take a process in that its own record tells of, with its parent."""
+        node = Node(pid, ppid, ts)
+        parent = self._find(ppid, ts)
+        node.container = parent.container if parent is not None else None
+        self._imply(node, ts)
+
+    def _guess(self, ts: int, pid: int, ppid: int) -> Node | None:
+        """A process whose fork nobody can tell of: its parent is in a pid namespace of its own.
+
+        Its fork was audited with a pid of there.
+        """
+        parent = self._find(ppid, ts) if ppid else None
+        if parent is None or parent.container is None or not parent.container.own_pids:
+            return None
+        self._imply_child(ts, pid, ppid)
+        return self._find(pid, ts)
 
     def _imply(self, node: Node, ts: int) -> None:
         """Take a process in whose fork, or whose parent, nobody told us of."""
@@ -388,19 +415,23 @@ class TreeEngine:
             if node.children is not None:
                 stack.extend(node.children.values())
 
-    def describe(self, node: Node) -> Description:
-        """Ask what /proc says of a process now, and remember it."""
+    def describe(self, node: Node, argv: tuple[str, ...] | None = None) -> Description:
+        """Ask what /proc says of a process now, and remember it; `argv` if it is known."""
         told = self._look.describe(node.pid)
+        if argv is not None:
+            told = told._replace(argv=argv)
         if told.argv is not None or node.described is None:
             node.described = told
             node.argv = told.argv or node.argv
         return told
 
-    def add_container(self, info: ContainerInfo, init_born: int, ts: int) -> bool:
+    def add_container(
+        self, info: ContainerInfo, init_born: int, ts: int, *, own_pids: bool = True
+    ) -> bool:
         """Take a container in: its init, and all below it.
 
         `init_born`: start of its init as /proc has it, in ns. False when that life of the pid is
-        not known (yet).
+        not known (yet). `own_pids`: it has a pid namespace that is not ours.
         """
         init = self.live.get(info.pid)
         known = self.containers.get(info.pid)
@@ -411,7 +442,7 @@ class TreeEngine:
             return True
         if known is not None:
             del self.containers[info.pid]
-        container = Container(info, init)
+        container = Container(info, init, own_pids)
         self.containers[info.pid] = container
         self.join(init, container, ts, synthetic=True)
         return True
@@ -430,10 +461,6 @@ class TreeEngine:
     def kept(self) -> int:
         """How many events and dead processes are kept now; none after `delay` without events."""
         return len(self.waiting) + len(self._past) + len(self._doomed)
-
-    def is_doomed(self, node: Node) -> bool:
-        """True for a process that had ended when /proc was read, though its exit is to come."""
-        return node.born <= self.scanned and not node.seen
 
     def reparented(self) -> list[Node]:
         """Members whose parent ended, and whose new one is a guess."""

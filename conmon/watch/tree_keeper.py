@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from conmon.watch.proc_connector import Sink
 from conmon.watch.tree_containers import RuntimeStates
 from conmon.watch.tree_engine import TreeEngine
 from conmon.watch.tree_events import ContainerInfo, LostEvent, SyncEvent, TreeEvent, TreeStats
@@ -27,6 +26,12 @@ class Source(Protocol):
     name: str
     overruns: int
     received: int
+    #: How often the tree must be compared with /proc though nothing is lost, in ns.
+    rescan_ns: int | None
+    #: How much later than others an event may come, in ns; None: as long as the dead are kept.
+    patience_ns: int | None
+    #: By how much the time of an event may be before the fact, in ns.
+    coarse_ns: int
 
     @property
     def lost(self) -> int:
@@ -39,7 +44,7 @@ class Source(Protocol):
     def fileno(self) -> int:
         """To wait on."""
 
-    def drain(self, sink: Sink, limit: int = ...) -> bool:
+    def drain(self, sink: TreeEngine, limit: int = ...) -> bool:
         """Hand over what has come; True if there may be more."""
 
     def probe(self) -> None:
@@ -47,6 +52,9 @@ class Source(Protocol):
 
     def take_loss(self) -> tuple[int, bool]:
         """Events lost, and if there was an overrun, since last asked."""
+
+    def counters(self) -> dict[str, int]:
+        """What only this source counts."""
 
     def close(self) -> None:
         """Let the kernel forget us."""
@@ -77,10 +85,19 @@ class TreeKeeper:
         self._missing = 0
         self._loss_since: int | None = None
         self._resync_after = 0
+        self._rescan_due: int | None = None
         self._procfs = ProcFs()
         self._members = Members(self._procfs, self._discover)
         self.look = ProcLook(self._procfs, self._members)
-        self.engine = TreeEngine(self.look, emit, self.stats, delay=delay)
+        patience = source.patience_ns
+        self.engine = TreeEngine(
+            self.look,
+            emit,
+            self.stats,
+            delay=delay,
+            patience=None if patience is None else min(patience, delay),
+            coarse=source.coarse_ns,
+        )
         self._scan()
 
     def next_moment(self) -> int | None:
@@ -88,6 +105,7 @@ class TreeKeeper:
         moments = (
             self.engine.next_deadline(),
             self._states_due,
+            self._rescan_due,
             None if self._loss_since is None else self._resync_after,
         )
         return min((moment for moment in moments if moment is not None), default=None)
@@ -99,6 +117,8 @@ class TreeKeeper:
         self.engine.tick(now)
         if self._states_due is not None and now >= self._states_due:
             self._read_states()
+        if self._rescan_due is not None and now >= self._rescan_due:
+            self._scan(patient=True)
         lost, overrun = self.source.take_loss()
         self._missing += lost
         if (lost or overrun) and self._loss_since is None:
@@ -120,6 +140,8 @@ class TreeKeeper:
         self.catch_up()
         if self._loss_since is not None:
             self._resync()
+        elif self.source.rescan_ns is not None:
+            self._scan(patient=True)
         self._read_states()
         for node in self.engine.reparented():
             stat = self._procfs.stat(node.pid)
@@ -131,6 +153,7 @@ class TreeKeeper:
         stats, source, containers = self.stats, self.source, self.engine.containers
         stats.source = source.name
         stats.received, stats.overruns, stats.lost = source.received, source.overruns, source.lost
+        stats.source_stats = source.counters()
         stats.processes = len(self.engine.live)
         stats.containers = len(containers)
         stats.members = sum(container.members for container in containers.values())
@@ -166,12 +189,14 @@ class TreeKeeper:
         # Not more than a tenth of the time goes into reading /proc.
         self._resync_after = now + 10 * (now - began)
 
-    def _scan(self) -> None:
+    def _scan(self, *, patient: bool = False) -> None:
         began = time.monotonic_ns()
         self.engine.tick(began)
-        reconcile(self.engine, began, list(self._procfs.scan()))
+        reconcile(self.engine, began, list(self._procfs.scan()), patient=patient)
         self._read_states()
         self.engine.place_all(began)
+        if self.source.rescan_ns is not None:
+            self._rescan_due = time.monotonic_ns() + self.source.rescan_ns
 
     # Containers that become known.
 
@@ -212,7 +237,12 @@ class TreeKeeper:
         if stat is None or stat.dead or (info.start is not None and stat.start != info.start):
             return False
         self._members.identify(info.pid, info.id)
-        if self.engine.add_container(info, ticks_to_mono(stat.start), time.monotonic_ns()):
+        if self.engine.add_container(
+            info,
+            ticks_to_mono(stat.start),
+            time.monotonic_ns(),
+            own_pids=self._members.own_pids(info.pid),
+        ):
             return True
         # Its fork is still under way to us.
         self._states_due = time.monotonic_ns() + _RETRY_NS

@@ -64,6 +64,10 @@ class Members:
         )
         self._index()
 
+    def own_pids(self, pid: int) -> bool:
+        """True if the container of this init has a pid namespace that is not ours."""
+        return self._known[pid].pid_ns not in (None, self._own_pid_ns)
+
     def forget_all_but(self, pids: Iterable[int]) -> None:
         """Forget the containers whose init is not among `pids`."""
         keep = set(pids)

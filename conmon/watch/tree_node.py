@@ -29,13 +29,17 @@ class Look(Protocol):
 
 
 class Container:
-    """A container that the tree knows: its init, and how many of its processes live."""
+    """A container that the tree knows: its init, and how many of its processes live.
 
-    __slots__ = ("info", "init", "members")
+    `own_pids`: it has a pid namespace that is not ours.
+    """
 
-    def __init__(self, info: ContainerInfo, init: Node) -> None:
+    __slots__ = ("info", "init", "members", "own_pids")
+
+    def __init__(self, info: ContainerInfo, init: Node, own_pids: bool) -> None:
         self.info = info
         self.init = init
+        self.own_pids = own_pids
         self.members = 0
 
 
@@ -54,6 +58,7 @@ class Node:
         "container",
         "described",
         "died",
+        "doomed",
         "doubtful",
         "forked_by",
         "leader_status",
@@ -81,6 +86,8 @@ class Node:
         self.leader_status: int | None = None
         # It executed while it had threads: its leader's exit may still be under way.
         self.doubtful = False
+        # /proc knows it no more; its exit is under way to us.
+        self.doomed = False
         # The parent ended; only /proc knows which subreaper it has now.
         self.reparented = False
         self.looks = 0

@@ -104,6 +104,10 @@ class ProcFs:
         _, found, rest = self._read(pid, "status", 4096).partition(b"\nNSpid:")
         return int(rest.partition(b"\n")[0].split()[-1]) if found else None
 
+    def is_process(self, pid: int) -> bool:
+        """True for the pid of a live process, False for the tid of a thread."""
+        return b"\nTgid:\t%d\n" % pid in self._read(pid, "status", 4096)
+
     def namespace(self, pid: int | str, kind: str) -> str | None:
         """Name of a namespace, such as `pid:[4026531836]`; equal for processes that share it."""
         try:

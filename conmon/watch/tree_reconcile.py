@@ -10,18 +10,26 @@ from conmon.watch.tree_node import Node
 from conmon.watch.tree_procfs import TICK_NS, Seen
 
 
-def reconcile(engine: TreeEngine, began: int, found: Iterable[Seen]) -> None:
+def reconcile(
+    engine: TreeEngine, began: int, found: Iterable[Seen], *, patient: bool = False
+) -> None:
     """Take what a scan of /proc found that began at `began` (CLOCK_MONOTONIC, ns).
 
     Who is gone has ended, who is new was forked: synthetic events tell of both. Events of the
-    kernel that tell of the time before the scan change nothing from then on.
+    kernel that tell of the time before the scan change nothing from then on. `patient`: nothing
+    was lost, so who is gone has an exit that is under way, and is waited for.
     """
     scan = {seen.pid: seen for seen in found}
     for node in list(engine.live.values()):
         seen = scan.get(node.pid)
-        if seen is None or not _same_life(node, seen):
+        if seen is None and patient:
+            if not node.doomed:
+                engine.doom(node)
+        elif seen is None or not _same_life(node, seen):
             engine.die(node, began, None, synthetic=True)
-    engine.scanned = began
+    if not patient:
+        engine.scanned = began
+        engine.waiting.remove_until(began)
     fresh = []
     for seen in scan.values():
         known = engine.live.get(seen.pid)
@@ -31,12 +39,11 @@ def reconcile(engine: TreeEngine, began: int, found: Iterable[Seen]) -> None:
         else:
             engine.unlink(known)
         known.ppid, known.seen, known.reparented = seen.ppid, seen.read_ns, False
-        known.start = seen.start
+        known.start, known.doomed = seen.start, False
         known.threads = set(seen.threads) or None
         known.leader_status, known.doubtful = None if seen.leads else 0, False
     for pid in scan:
         engine.link(engine.live[pid])
-    engine.waiting.remove_until(began)
     _inherit(engine, fresh, began)
     for node in fresh:
         engine.replay(node.pid)

@@ -26,7 +26,7 @@ def members(engine: TreeEngine) -> dict[Container, list[tuple[Node, int, bool]]]
         stack = [(top, 0)]
         while stack:
             node, depth = stack.pop()
-            if not engine.is_doomed(node):
+            if not node.doomed:
                 found.setdefault(container, []).append((node, depth, depth == 0))
             below = sorted((node.children or {}).values(), key=_by_birth, reverse=True)
             stack.extend((child, depth + 1) for child in below if child.container is container)
