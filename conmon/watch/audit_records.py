@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from conmon.watch.tree_procfs import MAX_ARGV
 
-SYSCALL, CONFIG_CHANGE, EXECVE, EOE = 1300, 1305, 1309, 1320
+SYSCALL, EXECVE, EOE = 1300, 1309, 1320
 #: How long an event is waited for whose last record got lost, in ns.
 MAX_AGE = 2_000_000_000
-_MAX_EVENTS = 4096
 _MAX_RECORDS = 64  # of one event that are kept
 
 _HEAD = re.compile(rb"audit\((\d+)\.(\d+):(\d+)\): ?")
@@ -105,7 +104,7 @@ def split_head(text: bytes) -> tuple[Head, bytes] | None:
 class Reassembler:
     """Puts events together from records in any order."""
 
-    def __init__(self, limit: int = _MAX_EVENTS) -> None:
+    def __init__(self, limit: int) -> None:
         self.incomplete = 0  # events whose end never came
         self._limit = limit
         self._open: dict[Head, AuditEvent] = {}

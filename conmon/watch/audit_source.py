@@ -17,29 +17,15 @@ import errno
 import socket
 import struct
 import time
-from typing import Protocol
 
 from conmon.watch.audit_control import NETLINK_AUDIT, AuditControl, calls_of_this_machine
-from conmon.watch.audit_records import AuditEvent, Call, Reassembler, Serials, split_head
+from conmon.watch.audit_translate import AuditSink, AuditTranslator
 from conmon.watch.tree_procfs import ProcFs
 
 _READLOG = 1  # multicast group
 _SO_RCVBUFFORCE = 33
-_CLONE_THREAD = 0x10000
+_TYPE = struct.Struct("=4xH10x")  # of struct nlmsghdr
 _CLOCK_SET = 5_000_000  # ns
-
-
-class AuditSink(Protocol):
-    """Who takes the events; `ts` in ns of CLOCK_MONOTONIC, when the call began, in ms steps."""
-
-    def fork(self, ts: int, ppid: int, pid: int, /) -> None:
-        """A new process."""
-
-    def exec(self, ts: int, pid: int, ppid: int, argv: tuple[str, ...] | None, /) -> None:
-        """A process executed a program."""
-
-    def exit(self, ts: int, pid: int, status: int, ppid: int, whole: bool, /) -> None:
-        """A process ends, with all its threads."""
 
 
 class AuditSource:
@@ -58,15 +44,15 @@ class AuditSource:
     def __init__(self, receive_buffer: int = 8 << 20) -> None:
         self.overruns = 0
         self.received = 0
-        self.unresolved = 0  # forks whose child only its own records can name
         self._overrun = False
         self._told = 0
         self._offset = 0
-        self._calls = calls_of_this_machine()
-        self._procfs = ProcFs()
-        self._own_pids = self._procfs.namespace("self", "pid")
-        self._reassembler = Reassembler()
-        self._serials = Serials()
+        calls = calls_of_this_machine()
+        procfs = ProcFs()
+        own = procfs.namespace("self", "pid")
+        self._translator = AuditTranslator(
+            calls, lambda pid: procfs.namespace(pid, "pid") == own, procfs.is_process
+        )
         self._buffer = bytearray(16384)
         self._dropped_before = 0
         self._socket = socket.socket(
@@ -89,7 +75,7 @@ class AuditSource:
             self._socket.close()
             raise
         try:
-            self._control.acquire(self._calls)
+            self._control.acquire(calls)
             self._dropped = self._dropped_before = self._control.status().lost
         except BaseException:
             self.close()
@@ -107,7 +93,7 @@ class AuditSource:
     @property
     def lost(self) -> int:
         """Events whose serial never came, and records that the kernel itself dropped."""
-        return self._serials.lost + self._dropped - self._dropped_before
+        return self._translator.lost + self._dropped - self._dropped_before
 
     def take_loss(self) -> tuple[int, bool]:
         """How many more are known to be lost, and if there was an overrun, since asked."""
@@ -138,10 +124,10 @@ class AuditSource:
                 continue
             if size < 16 or sender[0] != 0:
                 continue  # not of the kernel
-            self._take(bytes(memoryview(self._buffer)[:size]), now, offset, sink)
-        self._serials.expire(now)
-        for event in self._reassembler.expire(now):
-            self._translate(event, offset, sink)
+            self.received += 1
+            kind = _TYPE.unpack_from(self._buffer)[0]
+            self._translator.take(kind, bytes(self._buffer[16:size]), now, offset, sink)
+        self._translator.expire(now, offset, sink)
         return more
 
     def _wall_offset(self, now: int) -> int:
@@ -154,43 +140,12 @@ class AuditSource:
             self._offset = offset
         return self._offset
 
-    def _take(self, message: bytes, now: int, offset: int, sink: AuditSink) -> None:
-        kind = struct.unpack_from("=H", message, 4)[0]
-        split = split_head(message[16:])
-        if split is None:
-            return
-        self.received += 1
-        head, text = split
-        self._serials.take(head.serial, now)
-        event = self._reassembler.feed(kind, head, text, now)
-        if event is not None:
-            self._translate(event, offset, sink)
-
-    def _translate(self, event: AuditEvent, offset: int, sink: AuditSink) -> None:
-        """One event of the kernel as an event of the tree."""
-        call = event.call()
-        if call is None or call.arch != self._calls.arch or not call.success:
-            return
-        ts = event.head.ms * 1_000_000 - offset
-        if call.number in self._calls.execute:
-            sink.exec(ts, call.pid, call.ppid, event.argv())
-        elif call.number == self._calls.exit_group:
-            sink.exit(ts, call.pid, (call.a0 & 0xFF) << 8, call.ppid, True)
-        elif call.result is not None and call.result > 0:
-            self._fork(ts, call, call.result, sink)
-
-    def _fork(self, ts: int, call: Call, child: int, sink: AuditSink) -> None:
-        if call.number == self._calls.clone and call.a0 & _CLONE_THREAD:
-            return
-        ours = self._procfs.namespace(call.pid, "pid") == self._own_pids
-        if ours and (call.number != self._calls.clone3 or self._procfs.is_process(child)):
-            sink.fork(ts, call.pid, child)
-        else:
-            self.unresolved += 1
-
     def counters(self) -> dict[str, int]:
         """What only this source counts."""
-        return {"unresolved_forks": self.unresolved, "incomplete": self._reassembler.incomplete}
+        return {
+            "unresolved_forks": self._translator.unresolved,
+            "incomplete_events": self._translator.incomplete,
+        }
 
     def close(self) -> None:
         """Restore audit's settings, and end the subscription."""
