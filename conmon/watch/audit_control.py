@@ -12,10 +12,12 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import select
 import socket
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from conmon.watch.tree_procfs import ProcFs
 
@@ -29,6 +31,7 @@ _ARCH, _KEY, _EQUAL = 11, 210, 0x40000000
 _STATUS = struct.Struct("=11I")
 _RULE = struct.Struct("=3I 64I 64I 64I 64I I")
 _KEY_PREFIX = "conmon-tree-"
+_KEY_FORM = re.compile(rb"conmon-tree-(\d+)-(\d+)-(\d+)-(\d+)")
 #: Audit's own default of 64 throttles whoever forks while we are behind.
 _MIN_BACKLOG = 8192
 
@@ -73,13 +76,25 @@ class Status:
     lost: int
 
 
+class _Owner(NamedTuple):
+    """The key of our rules: whose it is, and what the settings were before."""
+
+    pid: int
+    start: int
+    enabled: int
+    backlog_limit: int
+
+    def alive(self) -> bool:
+        return _start(self.pid) == self.start
+
+
 class AuditControl:
     """Audit's settings and rules. `acquire` changes them, `release` puts them back."""
 
     def __init__(self) -> None:
         self._sequence = 0
         self._rules: list[bytes] = []
-        self._before: Status | None = None
+        self._before: tuple[int, int] | None = None  # enabled, backlog limit
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_AUDIT
         )
@@ -93,21 +108,40 @@ class AuditControl:
         """All rules, as struct audit_rule_data."""
         return self._ask(_LIST_RULES)
 
+    def delete_rule(self, rule: bytes) -> None:
+        """Delete a rule that `rules` gave; OSError (ENOENT) when there is none such."""
+        self._ask(_DEL_RULE, rule)
+
+    def set_enabled(self, enabled: int) -> None:
+        """Switch audit on (1) or off (0)."""
+        self._ask(_SET, _STATUS.pack(_ENABLED, enabled, *[0] * 9))
+
+    def set_backlog_limit(self, records: int) -> None:
+        """How many records may wait in the kernel before it throttles who causes them."""
+        self._ask(_SET, _STATUS.pack(_BACKLOG, 0, 0, 0, 0, records, *[0] * 5))
+
     def acquire(self, calls: Calls) -> None:
         """Have these calls audited. Raises PermissionError that says what is missing."""
         status = self.status()
         if status.enabled == 2:
             raise PermissionError(errno.EPERM, "audit is locked (auditctl -e 2) until the reboot")
-        self._remove_stale()
-        rule = _rule(calls, f"{_KEY_PREFIX}{os.getpid()}-{_start(os.getpid())}")
-        self._before = status
+        before = (status.enabled, status.backlog_limit)
+        for other in self.rules():
+            owner = _owner(other)
+            if owner is not None:
+                # Another tree changed the settings already, or was killed and left them so.
+                before = (owner.enabled, owner.backlog_limit)
+                if not owner.alive():
+                    self.delete_rule(other)
+        rule = _rule(calls, _Owner(os.getpid(), _start(os.getpid()), *before))
+        self._before = before
         try:
             self._ask(_ADD_RULE, rule)
             self._rules.append(rule)
             if status.backlog_limit < _MIN_BACKLOG:
-                self._set(_BACKLOG, backlog_limit=_MIN_BACKLOG)
+                self.set_backlog_limit(_MIN_BACKLOG)
             if not status.enabled:
-                self._set(_ENABLED, enabled=1)
+                self.set_enabled(1)
         except BaseException:
             self.release()
             raise
@@ -119,17 +153,17 @@ class AuditControl:
             return
         while self._rules:
             try:
-                self._ask(_DEL_RULE, self._rules.pop())
+                self.delete_rule(self._rules.pop())
             except OSError as error:
                 if error.errno != errno.ENOENT:  # deleted by somebody else
                     raise
         if any(_owner(rule) for rule in self.rules()):
             return
-        now = self.status()
-        if now.enabled != before.enabled:
-            self._set(_ENABLED, enabled=before.enabled)
-        if now.backlog_limit != before.backlog_limit:
-            self._set(_BACKLOG, backlog_limit=before.backlog_limit)
+        now, (enabled, backlog_limit) = self.status(), before
+        if now.enabled != enabled:
+            self.set_enabled(enabled)
+        if now.backlog_limit != backlog_limit:
+            self.set_backlog_limit(backlog_limit)
 
     def close(self) -> None:
         """Restore, and forget it."""
@@ -137,16 +171,6 @@ class AuditControl:
             self.release()
         finally:
             self._socket.close()
-
-    def _remove_stale(self) -> None:
-        """Delete the rules of trees that were killed."""
-        for rule in self.rules():
-            owner = _owner(rule)
-            if owner and _start(owner[0]) != owner[1]:
-                self._ask(_DEL_RULE, rule)
-
-    def _set(self, mask: int, *, enabled: int = 0, backlog_limit: int = 0) -> None:
-        self._ask(_SET, _STATUS.pack(mask, enabled, 0, 0, 0, backlog_limit, 0, 0, 0, 0, 0))
 
     def _ask(self, kind: int, data: bytes = b"") -> list[bytes]:
         """Send a request; the answers, up to the acknowledgement."""
@@ -184,28 +208,26 @@ def _error(code: int) -> OSError:
     return OSError(code, f"audit: {os.strerror(code)}")
 
 
-def _rule(calls: Calls, key: str) -> bytes:
+def _rule(calls: Calls, owner: _Owner) -> bytes:
     mask = [0] * 64
     for number in calls.all():
         mask[number // 32] |= 1 << number % 32
-    name = key.encode()
+    key = (_KEY_PREFIX + "-".join(map(str, owner))).encode()
     rest = [0] * 62
-    fields, values = [_ARCH, _KEY, *rest], [calls.arch, len(name), *rest]
+    fields, values = [_ARCH, _KEY, *rest], [calls.arch, len(key), *rest]
     flags = [_EQUAL, _EQUAL, *rest]
-    return _RULE.pack(_FILTER_EXIT, _ALWAYS, 2, *mask, *fields, *values, *flags, len(name)) + name
+    return _RULE.pack(_FILTER_EXIT, _ALWAYS, 2, *mask, *fields, *values, *flags, len(key)) + key
 
 
-def _owner(rule: bytes) -> tuple[int, int] | None:
-    """Pid and start of the tree whose rule this is, or None for others' rules."""
+def _owner(rule: bytes) -> _Owner | None:
+    """The tree whose rule this is, or None for others' rules."""
     words = _RULE.unpack_from(rule)
     fields, values = words[67:131], words[131:195]
     at = _RULE.size
     for kind, value in zip(fields[: words[2]], values, strict=False):
         if kind == _KEY:
-            name = rule[at : at + value].decode(errors="replace")
-            pid, _, start = name.removeprefix(_KEY_PREFIX).partition("-")
-            if name.startswith(_KEY_PREFIX) and pid.isdecimal() and start.isdecimal():
-                return int(pid), int(start)
+            found = _KEY_FORM.fullmatch(rule[at : at + value])
+            return _Owner(*map(int, found.groups())) if found else None
     return None
 
 

@@ -106,6 +106,7 @@ class Reassembler:
 
     def __init__(self, limit: int) -> None:
         self.incomplete = 0  # events whose end never came
+        self.damaged = 0  # events of which only the end came
         self._limit = limit
         self._open: dict[Head, AuditEvent] = {}
 
@@ -115,7 +116,11 @@ class Reassembler:
     def feed(self, kind: int, head: Head, text: bytes, now: int) -> AuditEvent | None:
         """Take a record at `now` (ns); the event that is complete with it, or must go for it."""
         if kind == EOE:
-            return self._open.pop(head, None)
+            event = self._open.pop(head, None)
+            if event is None or not any(kind == SYSCALL for kind, _ in event.records):
+                self.damaged += 1
+                return None
+            return event
         event = self._open.get(head)
         if event is not None:
             if len(event.records) < _MAX_RECORDS:

@@ -92,7 +92,7 @@ class AuditSource:
 
     @property
     def lost(self) -> int:
-        """Events whose serial never came, and records that the kernel itself dropped."""
+        """Events that did not come, and records that the kernel itself dropped."""
         return self._translator.lost + self._dropped - self._dropped_before
 
     def take_loss(self) -> tuple[int, bool]:

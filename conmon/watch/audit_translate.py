@@ -48,8 +48,8 @@ class AuditTranslator:
 
     @property
     def lost(self) -> int:
-        """Events whose serial never came."""
-        return self._serials.lost
+        """Events whose serial never came, or that came without what they are about."""
+        return self._serials.lost + self._reassembler.damaged
 
     @property
     def incomplete(self) -> int:

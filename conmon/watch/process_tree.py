@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import errno
 import os
@@ -55,6 +56,7 @@ class ProcessTree:
             self._keeper.stats.receive_buffer = self._source.receive_buffer
             self._thread = threading.Thread(target=self._run, name="conmon-tree", daemon=True)
             self._thread.start()
+            atexit.register(self.close)  # audit's settings are to be put back
         except BaseException:
             self._source.close()
             os.close(self._wake)
@@ -130,6 +132,7 @@ class ProcessTree:
             os.eventfd_write(self._wake, 1)
         if stream is not None:
             stream.end()
+        atexit.unregister(self.close)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 

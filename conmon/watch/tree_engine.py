@@ -157,7 +157,7 @@ class TreeEngine:
         self.replay(pid)
 
     def _exec(self, ts: int, pid: int, ppid: int, argv: tuple[str, ...] | None) -> None:
-        node = self._find(pid, ts) or self._guess(ts, pid, ppid)
+        node = self._find(pid, ts) or self._guess(ts, pid, ppid, lives=True)
         if node is None:
             self._hold(pid, ts, self._exec, (pid, ppid, argv))
             return
@@ -183,7 +183,7 @@ class TreeEngine:
             )
 
     def _exit(self, ts: int, pid: int, status: int, ppid: int, whole: bool) -> None:
-        node = self._find(pid, ts) or self._guess(ts, pid, ppid)
+        node = self._find(pid, ts) or self._guess(ts, pid, ppid, lives=False)
         if node is None:
             self._hold(pid, ts, self._exit, (pid, status, ppid, whole))
         elif ts + self._coarse <= node.seen:
@@ -352,13 +352,18 @@ class TreeEngine:
         node.container = parent.container if parent is not None else None
         self._imply(node, ts)
 
-    def _guess(self, ts: int, pid: int, ppid: int) -> Node | None:
-        """A process whose fork nobody can tell of: its parent is in a pid namespace of its own.
+    def _guess(self, ts: int, pid: int, ppid: int, *, lives: bool) -> Node | None:
+        """A process whose fork nobody may tell of; `lives`: it did after this event.
 
-        Its fork was audited with a pid of there.
+        Its parent is in a pid namespace of its own, so the fork was audited with a pid of there;
+        or it was made by a runtime that goes between namespaces, and then it must be looked at
+        while it lives.
         """
-        parent = self._find(ppid, ts) if ppid else None
-        if parent is None or parent.container is None or not parent.container.own_pids:
+        if not ppid:
+            return None
+        parent = self._find(ppid, ts)
+        inside = parent is not None and parent.container is not None and parent.container.own_pids
+        if not inside and not (lives and self._look.alive(pid, ts)):
             return None
         self._imply_child(ts, pid, ppid)
         return self._find(pid, ts)

@@ -102,9 +102,9 @@ class ExitEvent(_Event):
 class LostEvent(_Event):
     """Events were lost between the kernel and us.
 
-    `count` is their number, of the whole host and of all kinds; None where the source cannot
-    say it. `resynced`: the tree was compared with /proc since; what follows up to the next
-    SyncEvent are the differences.
+    `count` is their number, of the whole host and of all kinds; None where the source cannot say
+    it yet: then another such event follows, with the number. `resynced`: the tree was compared
+    with /proc since; what follows up to the next SyncEvent are the differences.
     """
 
     type: ClassVar[str] = "lost"

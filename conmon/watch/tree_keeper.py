@@ -163,7 +163,10 @@ class TreeKeeper:
         """Take in a container, with its exec sessions; False when its init is gone."""
         self.catch_up()
         if not self._add(info):
-            return False
+            # It may be younger than the events that have come.
+            self._scan(patient=True)
+            if not self._add(info):
+                return False
         self.engine.place_all(time.monotonic_ns())
         return True
 
@@ -181,7 +184,7 @@ class TreeKeeper:
         self._loss_since = None
         self.stats.resyncs += 1
         began = time.monotonic_ns()
-        self._emit(LostEvent(self.source.name, missing, True, began))
+        self._emit(LostEvent(self.source.name, missing or None, True, began))
         self._scan()
         refresh(self.engine, time.monotonic_ns())
         self.emit_sync()
