@@ -18,8 +18,12 @@ from conmon.watch.proc_connector import ProcConnector
 from conmon.watch.tree_containers import STATE_ROOTS
 from conmon.watch.tree_events import ContainerInfo, ContainerTree, TreeEvent, TreeStats
 from conmon.watch.tree_keeper import Source, TreeKeeper
+from conmon.watch.tree_procfs import ProcFs
 from conmon.watch.tree_stream import EventStream
 from conmon.watch.tree_view import container_tree, members, replay
+
+#: The inode of the initial pid namespace is fixed (PROC_PID_INIT_INO of linux/proc_ns.h).
+_INITIAL_PIDS = "pid:[4026531836]"
 
 
 class ProcessTree:
@@ -47,6 +51,11 @@ class ProcessTree:
         self._stream: EventStream | None = None
         self._error: BaseException | None = None
         self._closing = False
+        if ProcFs().namespace("self", "pid") != _INITIAL_PIDS:
+            raise PermissionError(
+                errno.EPERM,
+                "process events need the initial pid namespace: their pids are of there",
+            )
         self._source = _open(source, receive_buffer)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:

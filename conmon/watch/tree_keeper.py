@@ -5,6 +5,7 @@ Not safe for threads: whoever uses it holds a lock.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 from conmon.watch.tree_containers import RuntimeStates
 from conmon.watch.tree_engine import TreeEngine
 from conmon.watch.tree_events import ContainerInfo, LostEvent, SyncEvent, TreeEvent, TreeStats
-from conmon.watch.tree_members import Members, ProcLook
+from conmon.watch.tree_members import Members, ProcLook, name_of
 from conmon.watch.tree_procfs import ProcFs, ticks_to_mono
 from conmon.watch.tree_reconcile import reconcile, refresh
 
@@ -240,6 +241,8 @@ class TreeKeeper:
         if stat is None or stat.dead or (info.start is not None and stat.start != info.start):
             return False
         self._members.identify(info.pid, info.id)
+        if info.name is None:
+            info = dataclasses.replace(info, name=name_of(self._procfs, info.pid))
         if self.engine.add_container(
             info,
             ticks_to_mono(stat.start),

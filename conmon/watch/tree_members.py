@@ -8,6 +8,7 @@ its namespaces (namespaces(7)).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from conmon.watch.tree_node import Description
@@ -114,6 +115,26 @@ class Members:
                     return self._by_cgroup[path]
                 path = path.rpartition("/")[0]
         return None
+
+
+def name_of(procfs: ProcFs, init: int) -> str | None:
+    """The name that a container's monitor was told (conmon -n), or None.
+
+    The monitor is the parent of init, or the grandparent as long as the runtime is at work.
+    """
+    pid = init
+    for _ in range(3):
+        stat = procfs.stat(pid)
+        if stat is None or stat.ppid <= 1:
+            return None
+        pid = stat.ppid
+        argv = procfs.argv(pid) or ("",)
+        if argv[0].rpartition("/")[2] == "conmon":
+            for option, value in pairwise(argv):
+                if option in ("-n", "--name"):
+                    return value
+            return None
+    return None
 
 
 class ProcLook:

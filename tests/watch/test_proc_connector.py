@@ -159,11 +159,18 @@ def test_loss_is_counted_and_healed(storm: Path, guard: Guard) -> None:
         box.wait(TIMEOUT_S)
 
 
-def test_no_events_in_another_network_namespace() -> None:
+@pytest.mark.parametrize(
+    ("namespace", "words"),
+    [
+        (["--net"], "initial network namespace"),
+        (["--pid", "--fork", "--mount-proc"], "initial pid namespace"),
+    ],
+)
+def test_no_tree_in_other_namespaces(namespace: list[str], words: str) -> None:
     """Where there is nothing to be had, the error says what is missing; no tree pretends."""
     code = "from conmon.watch import ProcessTree; ProcessTree('proc')"
     done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", code],
+        ["unshare", *namespace, sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -171,4 +178,4 @@ def test_no_events_in_another_network_namespace() -> None:
         timeout=60,
     )
     assert done.returncode == 1
-    assert "initial network namespace" in done.stderr
+    assert words in done.stderr
