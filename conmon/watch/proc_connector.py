@@ -58,6 +58,16 @@ class Sink(Protocol):
         """A thread that is no leader ended."""
 
 
+def _online_cpus() -> set[int]:
+    """The numbers in /sys/devices/system/cpu/online, such as `0-3,8`."""
+    try:
+        with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+            parts = [part.split("-") for part in file.read().strip().split(",") if part]
+        return {cpu for part in parts for cpu in range(int(part[0]), int(part[-1]) + 1)}
+    except (OSError, ValueError):
+        return set()
+
+
 class Sequences:
     """Counts what is missing in the numbers that each CPU gives its events (32 bits, wrapping)."""
 
@@ -144,19 +154,19 @@ class ProcConnector:
         )  # fmt: skip
 
     def probe(self) -> None:
-        """Make every CPU that we may run on send an event, so that its number is known."""
+        """Make every CPU that we can get to send an event, so that its number is known."""
         with open("/proc/thread-self/comm", "rb+", buffering=0) as comm:
             name = comm.read(64).rstrip(b"\n")
-            cpus = os.sched_getaffinity(0)
+            ours = os.sched_getaffinity(0)
             try:
-                for cpu in cpus:
+                for cpu in _online_cpus() | ours:
                     try:
                         os.sched_setaffinity(0, {cpu})
                     except OSError:
-                        continue  # taken offline in between
+                        continue  # offline by now, or not of our cpuset
                     comm.write(name)
             finally:
-                os.sched_setaffinity(0, cpus)
+                os.sched_setaffinity(0, ours)
 
     def _await_first(self, seconds: float = 2.0) -> None:
         """Make sure that events come: where they do not, older kernels say nothing."""

@@ -19,6 +19,7 @@ from conmon.watch.tree_reconcile import reconcile, refresh
 
 _LOSS_PATIENCE_NS = 500_000_000  # a storm that goes on is not waited for longer
 _RETRY_NS = 20_000_000
+_MAX_BATCHES = 64
 
 
 class Source(Protocol):
@@ -88,7 +89,9 @@ class TreeKeeper:
         self._resync_after = 0
         self._rescan_due: int | None = None
         self._procfs = ProcFs()
-        self._members = Members(self._procfs, self._discover)
+        self._members = Members(
+            self._procfs, self._discover, lambda init: init in self.engine.containers
+        )
         self.look = ProcLook(self._procfs, self._members)
         patience = source.patience_ns
         self.engine = TreeEngine(
@@ -179,7 +182,9 @@ class TreeKeeper:
     def _resync(self) -> None:
         """After a loss: tell of it, read /proc, tell what is different."""
         self.source.probe()
-        self.source.drain(self.engine)
+        for _ in range(_MAX_BATCHES):
+            if not self.source.drain(self.engine):
+                break
         lost, _ = self.source.take_loss()
         missing, self._missing = self._missing + lost, 0
         self._loss_since = None
@@ -221,7 +226,6 @@ class TreeKeeper:
         try:
             began = time.monotonic_ns()
             self._states_due = None
-            self._members.forget_all_but(self.engine.containers)
             containers = self.engine.containers
             new = [
                 info

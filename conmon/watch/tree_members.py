@@ -44,11 +44,16 @@ class Members:
     """Finds the container of a process. Containers are known by the host pid of their init.
 
     `discover` is called when a process is in namespaces of nobody known: a container may be new.
+    `lives`: if there is a container of this init still; the kernel gives the inodes of its
+    namespaces to others when it is over.
     """
 
-    def __init__(self, procfs: ProcFs, discover: Callable[[], object]) -> None:
+    def __init__(
+        self, procfs: ProcFs, discover: Callable[[], object], lives: Callable[[int], bool]
+    ) -> None:
         self._procfs = procfs
         self._discover = discover
+        self._lives = lives
         self._own_pid_ns = procfs.namespace("self", "pid")
         self._own_mnt_ns = procfs.namespace("self", "mnt")
         self._known: dict[int, Identity] = {}
@@ -57,8 +62,9 @@ class Members:
         self._by_cgroup: dict[str, int] = {}
 
     def identify(self, pid: int, container_id: str) -> None:
-        """Remember the container of this init."""
+        """Remember the container of this init; forget those that are over."""
         procfs = self._procfs
+        self._known = {pid: known for pid, known in self._known.items() if self._lives(pid)}
         cgroups = own_cgroups(procfs.cgroups(pid), container_id)
         self._known[pid] = Identity(
             procfs.namespace(pid, "pid"), procfs.namespace(pid, "mnt"), cgroups
@@ -68,13 +74,6 @@ class Members:
     def own_pids(self, pid: int) -> bool:
         """True if the container of this init has a pid namespace that is not ours."""
         return self._known[pid].pid_ns not in (None, self._own_pid_ns)
-
-    def forget_all_but(self, pids: Iterable[int]) -> None:
-        """Forget the containers whose init is not among `pids`."""
-        keep = set(pids)
-        if keep != self._known.keys():
-            self._known = {pid: known for pid, known in self._known.items() if pid in keep}
-            self._index()
 
     def _index(self) -> None:
         self._by_pid_ns, self._by_mnt_ns, self._by_cgroup = {}, {}, {}
@@ -104,15 +103,17 @@ class Members:
     def _match(self, pid: int, pid_ns: str, mnt_ns: str) -> int | None:
         # The containers of a pod may share a pid namespace; each has its own mounts.
         for candidates in (self._by_mnt_ns.get(mnt_ns), self._by_pid_ns.get(pid_ns)):
-            if candidates is not None and len(candidates) == 1:
-                return candidates[0]
+            living = [init for init in candidates or () if self._lives(init)]
+            if len(living) == 1:
+                return living[0]
         if not self._by_cgroup:
             return None
         for own in self._procfs.cgroups(pid):
             path = own
             while path:
-                if path in self._by_cgroup:
-                    return self._by_cgroup[path]
+                init = self._by_cgroup.get(path)
+                if init is not None and self._lives(init):
+                    return init
                 path = path.rpartition("/")[0]
         return None
 

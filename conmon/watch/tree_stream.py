@@ -38,6 +38,8 @@ class EventStream:
     def __next__(self) -> TreeEvent:
         if self._dropped:
             return self._tell_dropped()
+        if self._end is not None and time.monotonic() >= self._end:
+            self._detach(self)  # what has come until now is told
         try:
             return self._queue.popleft()
         except IndexError:

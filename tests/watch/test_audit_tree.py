@@ -40,7 +40,7 @@ for _ in range(300):
     pid or os._exit(0)
     os.waitpid(pid, 0)
 os.fork()
-os.write(1, b"done\n")
+os.write(1, b"done\\n")
 sys.stdin.readline()
 """
 HOLD = "import sys; from conmon.watch import ProcessTree; ProcessTree('audit'); "
