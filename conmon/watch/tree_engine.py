@@ -5,8 +5,7 @@ the kernel sends them: from the context of the task, before the next step): a pr
 before all that it does, and its exit after. Between tasks on different CPUs nothing is ordered.
 For audit less holds: the exit of a vfork'ed child comes before its fork. So whatever misses its
 subject waits for it, and a dead process keeps its place for a while, for children that turn up
-late. Times tell the lives of a pid apart: an event belongs to the life
-that was on then.
+late. Times tell the lives of a pid apart: an event belongs to the life that was on then.
 
 Everything is bounded: live processes by the kernel's pid_max, all else by `limit`.
 """
@@ -17,16 +16,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from conmon.watch.tree_events import (
-    ContainerInfo,
-    ExecEvent,
-    ExitEvent,
-    ForkEvent,
-    TreeEvent,
-    TreeStats,
-)
-from conmon.watch.tree_node import Container, Description, Look, Node
-from conmon.watch.tree_procfs import TICK_NS
+from conmon.watch.tree_events import ExecEvent, ExitEvent, ForkEvent, TreeEvent, TreeStats
+from conmon.watch.tree_forest import Forest
+from conmon.watch.tree_node import Look, Node
 from conmon.watch.tree_waiting import Held, Past, Waiting
 
 #: How many first children of a process outside are looked at when they are forked. A runtime that
@@ -35,14 +27,13 @@ from conmon.watch.tree_waiting import Held, Past, Waiting
 FORK_LOOKS = 16
 
 
-class TreeEngine:
-    """Live processes by pid, their containers, and the events that follow.
+class TreeEngine(Forest):
+    """The live processes and their containers, kept from events.
 
-    `delay`: ns that a dead process is kept; `patience`: ns that an event waits for its subject, no
-    more than that and as much by default. `coarse`: ns by
-    which the source's time of an event may be before the fact.
-    `emit` takes the events of members; `stats` is counted up in place. `scanned`: when the last
-    reading of /proc began.
+    `stats` is counted up in place. `delay`: ns that a dead process is kept; `patience`: ns that an
+    event waits for its subject, no more than that, and as much by default. `coarse`: ns by which
+    the source's time of an event may be before the fact. `limit`: of the dead, and of the events
+    that wait. `scanned`: when the last reading of /proc began.
     """
 
     def __init__(
@@ -56,15 +47,11 @@ class TreeEngine:
         coarse: int = 0,
         limit: int = 8192,
     ) -> None:
-        self.live: dict[int, Node] = {}
-        self.containers: dict[int, Container] = {}  # by the host pid of their init
-        self._look = look
-        self.emit = emit
+        super().__init__(look, emit)
         self._stats = stats
         self._delay = delay
         self._patience = delay if patience is None else patience
         self._coarse = coarse
-        self._limit = limit
         self._now = 0
         self.scanned = 0
         self._past = Past(limit)
@@ -116,6 +103,10 @@ class TreeEngine:
         waiting = self.waiting.next_deadline()
         return min((moment for moment in (doomed, waiting) if moment is not None), default=None)
 
+    def kept(self) -> int:
+        """How many events and dead processes are kept now; none after `delay` without events."""
+        return len(self.waiting) + len(self._past) + len(self._doomed)
+
     def _find(self, pid: int, ts: int) -> Node | None:
         """The life of `pid` that was on at `ts`."""
         node = self.live.get(pid)
@@ -144,12 +135,12 @@ class TreeEngine:
                 return
             self.die(old, ts, None, synthetic=True)  # its exit is late or lost
         if parent.died:
-            self._adopt(node, parent)
-        self._add(node)
+            self.adopt(node, parent)
+        self.add(node)
         if ts + self._coarse <= self.scanned:
             self.doom(node)  # forked before /proc was read, and not there
         if node.container is not None:
-            self._count_in(node.container)
+            self.count_in(node.container)
             self.emit(ForkEvent(node.container.info.id, pid, node.ppid, ts))
         elif parent.looks < FORK_LOOKS:
             parent.looks += 1
@@ -218,38 +209,6 @@ class TreeEngine:
                     # exit_group(2) gives all threads the status of the process.
                     self.die(node, ts, status)
 
-    # Places in the tree.
-
-    def _add(self, node: Node) -> None:
-        self.live[node.pid] = node
-        self.link(node)
-
-    def link(self, node: Node) -> None:
-        """Put a process below its parent."""
-        parent = self.live.get(node.ppid)
-        if parent is not None and parent is not node:
-            if parent.children is None:
-                parent.children = {}
-            parent.children[node.pid] = node
-
-    def unlink(self, node: Node) -> None:
-        """Take a process from below its parent."""
-        parent = self.live.get(node.ppid)
-        if parent is not None and parent.children is not None:
-            if parent.children.get(node.pid) is node:
-                del parent.children[node.pid]
-            if not parent.children:
-                parent.children = None
-
-    def _adopt(self, child: Node, dead: Node) -> None:
-        """Give the child of a dead process the parent that it most likely has now."""
-        child.reparented = True
-        container = dead.container
-        if container is not None and container.init is not dead and not container.init.died:
-            child.ppid = container.init.pid
-        else:
-            child.ppid = 1 if dead.pid != 1 else 0
-
     def die(self, node: Node, ts: int, status: int | None, *, synthetic: bool = False) -> None:
         """End a process: `status` as wait(2) has it, None for not known."""
         del self.live[node.pid]
@@ -259,7 +218,7 @@ class TreeEngine:
         if node.children is not None:
             children, node.children = node.children, None
             for child in children.values():
-                self._adopt(child, node)
+                self.adopt(child, node)
                 self.link(child)
         container = node.container
         if container is not None:
@@ -280,18 +239,8 @@ class TreeEngine:
                     synthetic,
                 )
             )
-            self._drop_if_over(container)
+            self.drop_if_over(container)
         self._entomb(node)
-
-    def _count_in(self, container: Container) -> None:
-        container.members += 1
-        # A late child may live on in a container that seemed over.
-        self.containers.setdefault(container.init.pid, container)
-
-    def _drop_if_over(self, container: Container) -> None:
-        over = container.init.died and not container.members
-        if over and self.containers.get(container.init.pid) is container:
-            del self.containers[container.init.pid]
 
     def doom(self, node: Node) -> None:
         """A process is dead, with its exit under way; after `delay` it goes without."""
@@ -375,107 +324,10 @@ class TreeEngine:
             if ts < old.born or ts <= old.seen:
                 return
             self.die(old, ts, None, synthetic=True)
-        self._add(node)
+        self.add(node)
         if node.container is not None:
-            self._count_in(node.container)
+            self.count_in(node.container)
             self.emit(ForkEvent(node.container.info.id, node.pid, node.ppid, ts, synthetic=True))
         else:
             self.place(node, ts)
         self.replay(node.pid)
-
-    # Containers.
-
-    def place(self, node: Node, ts: int, *, synthetic: bool = False) -> None:
-        """Look which container a process from outside is in."""
-        init = self._look.place(node.pid)
-        # The look may have found a new container, and this node in it.
-        if init is not None and node.container is None and init in self.containers:
-            self.join(node, self.containers[init], ts, synthetic=synthetic)
-
-    def join(self, node: Node, container: Container, ts: int, *, synthetic: bool) -> None:
-        """Make a process outside, and those below it, members."""
-        outer = node.container
-        stack = [node]
-        while stack:
-            node = stack.pop()
-            if node.container is not outer:
-                continue  # of a container inside this one
-            if outer is not None:
-                outer.members -= 1
-            node.container = container
-            self._count_in(container)
-            told = self.describe(node) if synthetic else Description(None, None, None)
-            self.emit(
-                ForkEvent(
-                    container.info.id,
-                    node.pid,
-                    node.ppid,
-                    max(ts, node.born),
-                    told.nspid,
-                    told.start,
-                    told.argv,
-                    synthetic,
-                )
-            )
-            if node.children is not None:
-                stack.extend(node.children.values())
-
-    def describe(self, node: Node, argv: tuple[str, ...] | None = None) -> Description:
-        """Ask what /proc says of a process now, and remember it; `argv` if it is known."""
-        told = self._look.describe(node.pid)
-        if argv is not None:
-            told = told._replace(argv=argv)
-        if told.argv is not None or node.described is None:
-            node.described = told
-            node.argv = told.argv or node.argv
-        return told
-
-    def add_container(
-        self, info: ContainerInfo, init_born: int, ts: int, *, own_pids: bool = True
-    ) -> bool:
-        """Take a container in: its init, and all below it.
-
-        `init_born`: start of its init as /proc has it, in ns. False when that life of the pid is
-        not known (yet). `own_pids`: it has a pid namespace that is not ours.
-        """
-        init = self.live.get(info.pid)
-        known = self.containers.get(info.pid)
-        if init is None or init_born > init.born + TICK_NS:
-            return False
-        if known is not None and known.init is init:
-            known.info = info
-            return True
-        if known is not None:
-            del self.containers[info.pid]
-        container = Container(info, init, own_pids)
-        self.containers[info.pid] = container
-        self.join(init, container, ts, synthetic=True)
-        return True
-
-    def place_all(self, ts: int) -> None:
-        """Look at every process outside: exec sessions that came before the container was known.
-
-        Those that share nothing with a container stay outside.
-        """
-        for node in list(self.live.values()):
-            if node.container is None:
-                self.place(node, ts, synthetic=True)
-
-    # Asked by who shows the tree.
-
-    def kept(self) -> int:
-        """How many events and dead processes are kept now; none after `delay` without events."""
-        return len(self.waiting) + len(self._past) + len(self._doomed)
-
-    def reparented(self) -> list[Node]:
-        """Members whose parent ended, and whose new one is a guess."""
-        return [
-            node for node in self.live.values() if node.reparented and node.container is not None
-        ]
-
-    def set_parent(self, node: Node, ppid: int) -> None:
-        """Put a process below the parent that /proc says."""
-        node.reparented = False
-        self.unlink(node)
-        node.ppid = ppid
-        self.link(node)
