@@ -4,7 +4,9 @@
 
 Run it as root, with the package importable (PYTHONPATH=build/stage). The author of the tree wrote
 this, and may have missed what makes it look good; the peers do less: forkstat prints lines and
-keeps no tree, the plain readers take the messages and look at nothing. CPU is user and system time
+keeps no tree, the plain readers take the messages and look at nothing. tree-proc has the
+storm outside all containers; in tree-events it is a container, and a thread takes all its events.
+CPU is user and system time
 of the watcher alone (wait4), over a storm of forks by a C program, on the same machine; watchers
 take turns, and the median of the rounds is printed. Memory is the private dirty memory of the
 watcher (/proc/PID/smaps_rollup), with and without `--processes` sleeping processes in a container.
@@ -15,6 +17,7 @@ record also goes to the kernel's log.
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -27,6 +30,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,17 +68,20 @@ def wait_readable(fd: int) -> None:
     select.select([fd], [], [])
 
 
-def watch_tree(source: str, init: int) -> None:
+def watch_tree(source: str, init: int, *, consume: bool = False) -> None:
     """Child: keep the tree, with process `init` as a container where it is not 0."""
     with ProcessTree(source, state_roots=[]) as tree:
         if init:
             tree.add_container(ContainerInfo("box", init))
+        if consume:
+            consumer = threading.Thread(target=lambda: collections.deque(tree.events(), 0))
+            consumer.start()
         ready()
         try:
             signal.pause()
         except Ended:
             stats = tree.stats()
-            report(stats.received, stats.lost, stats.members)
+            report(stats.received, stats.lost + stats.dropped, stats.members)
 
 
 def watch_plain_proc() -> None:
@@ -175,9 +182,12 @@ def audited(wanted: bool) -> Iterator[None]:
 def storm_round(kind: str, storm: Path, forks: int) -> dict[str, float]:
     """One storm under one watcher."""
     with audited(kind == "plain-audit"):
-        watcher = Watcher(kind)
+        box = subprocess.Popen(
+            ["/bin/sh", "-c", f"read go; exec {storm} {forks}"], stdin=subprocess.PIPE
+        )
+        watcher = Watcher(kind, box.pid if kind == "tree-events" else 0)
         began = time.monotonic()
-        subprocess.run([storm, str(forks)], check=True)
+        box.communicate()
         seconds = time.monotonic() - began
         time.sleep(0.5)  # audit's records come late
         result = watcher.finish()
@@ -246,6 +256,7 @@ def main() -> None:
     arguments = parser.parse_args()
     children: dict[str, Callable[[], None]] = {
         "tree-proc": lambda: watch_tree("proc", arguments.init),
+        "tree-events": lambda: watch_tree("proc", arguments.init, consume=True),
         "tree-audit": lambda: watch_tree("audit", arguments.init),
         "plain-proc": watch_plain_proc,
         "plain-audit": watch_plain_audit,
@@ -253,7 +264,7 @@ def main() -> None:
     if arguments.child:
         children[arguments.child]()
         return
-    kinds = ["tree-proc", "plain-proc"]
+    kinds = ["tree-proc", "tree-events", "plain-proc"]
     if shutil.which("forkstat"):
         kinds.append("forkstat")
     if arguments.audit:
@@ -268,7 +279,7 @@ def main() -> None:
         storms(kinds, arguments.forks, arguments.rounds, storm)
     print("\nprivate dirty memory")
     for kind in kinds:
-        if not kind.startswith("plain"):
+        if not kind.startswith("plain") and kind != "tree-events":
             memory(kind, arguments.processes)
 
 

@@ -25,6 +25,11 @@ from conmon.watch.tree_view import container_tree, members, replay
 #: The inode of the initial pid namespace is fixed (PROC_PID_INIT_INO of linux/proc_ns.h).
 _INITIAL_PIDS = "pid:[4026531836]"
 
+#: In a storm, to wake for each event costs more than the event (26 instead of 35 µs per fork). So
+#: after this many messages in this time there is a pause, in which more come: some 40 in the
+#: worst storm, of the 20,000 that the socket holds.
+_DENSE, _WINDOW_NS, _PAUSE_S = 64, 10_000_000, 0.001
+
 
 class ProcessTree:
     """The trees of all containers. May be used by several threads.
@@ -192,7 +197,13 @@ class ProcessTree:
         poll = select.poll()
         poll.register(self._source.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        mark, mark_at = 0, 0
         while True:
+            now = time.monotonic_ns()
+            if now - mark_at > _WINDOW_NS:
+                mark, mark_at = self._source.received, now
+            elif self._source.received - mark >= _DENSE:
+                time.sleep(_PAUSE_S)
             moment = self._keeper.next_moment()
             left = None if moment is None else max(0.0, (moment - time.monotonic_ns()) / 1e6)
             poll.poll(left)
