@@ -137,7 +137,10 @@ class ProcessTree:
         return self._source.fileno()
 
     def close(self) -> None:
-        """End it: the stream ends at once, the kernel forgets us. May be called again."""
+        """End it: the stream ends at once, the kernel forgets us. May be called again.
+
+        Any thread may call it, but no signal handler: it waits for the tree's thread.
+        """
         with self._lock:
             if self._closing:
                 return

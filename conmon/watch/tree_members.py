@@ -101,9 +101,15 @@ class Members:
         return found
 
     def _match(self, pid: int, pid_ns: str, mnt_ns: str) -> int | None:
-        # The containers of a pod may share a pid namespace; each has its own mounts.
-        for candidates in (self._by_mnt_ns.get(mnt_ns), self._by_pid_ns.get(pid_ns)):
-            living = [init for init in candidates or () if self._lives(init)]
+        # The containers of a pod may share a pid namespace; each has its own mounts. Who has the
+        # mounts but is in our pid namespace made the container (unshare, bwrap), or looks into it.
+        by_mounts = [
+            init
+            for init in self._by_mnt_ns.get(mnt_ns, ())
+            if pid_ns == self._known[init].pid_ns or pid_ns != self._own_pid_ns
+        ]
+        for candidates in (by_mounts, self._by_pid_ns.get(pid_ns, [])):
+            living = [init for init in candidates if self._lives(init)]
             if len(living) == 1:
                 return living[0]
         if not self._by_cgroup:

@@ -101,7 +101,7 @@ class ProcFs:
 
     def nspid(self, pid: int) -> int | None:
         """The pid in the process's own pid namespace."""
-        _, found, rest = self._read(pid, "status", 4096).partition(b"\nNSpid:")
+        _, found, rest = self._read(pid, "status", 16384).partition(b"\nNSpid:")
         return int(rest.partition(b"\n")[0].split()[-1]) if found else None
 
     def is_process(self, pid: int) -> bool:

@@ -104,13 +104,24 @@ def test_placed_by_mounts_pids_or_cgroup(proc: FakeProc) -> None:
     proc.add(OTHER, 1, pid_ns=3, mnt_ns=3)
     found = members(proc, (INIT, ID), (OTHER, "other"))
     proc.add(30, 1, pid_ns=2, mnt_ns=2)
-    proc.add(31, 1, pid_ns=1, mnt_ns=3)
+    proc.add(31, 1, pid_ns=9, mnt_ns=3)
     proc.add(32, 1, pid_ns=2, mnt_ns=9)
     proc.add(33, 1, pid_ns=9, mnt_ns=9, cgroups=["/", f"/libpod-{ID}/below"])
     proc.add(34, 1, pid_ns=9, mnt_ns=9)
     proc.add(35, 1)
     placed = [found.place(pid) for pid in (30, 31, 32, 33, 34, 35, 99)]
     assert placed == [INIT, OTHER, INIT, INIT, None, None, None]
+
+
+def test_who_made_the_container_is_outside(proc: FakeProc) -> None:
+    """A process with the container's mounts in our own pid namespace is no member, unless the
+    container itself is in that namespace."""
+    proc.add(INIT, 1, pid_ns=2, mnt_ns=2)
+    proc.add(OTHER, 1, pid_ns=1, mnt_ns=3)
+    found = members(proc, (INIT, ID), (OTHER, "other"))
+    proc.add(30, 1, pid_ns=1, mnt_ns=2)
+    proc.add(31, 1, pid_ns=1, mnt_ns=3)
+    assert [found.place(pid) for pid in (30, 31)] == [None, OTHER]
 
 
 def test_shared_pid_namespace_is_no_answer(proc: FakeProc) -> None:
