@@ -16,6 +16,7 @@ Messages: struct nlmsghdr, struct cn_msg (linux/connector.h), struct proc_event
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import select
@@ -29,14 +30,17 @@ _CN_IDX_PROC = _CN_VAL_PROC = 1
 _LISTEN, _IGNORE = 1, 2
 _NLMSG_DONE = 3
 _SO_RCVBUFFORCE = 33
+_PR_SET_NAME, _PR_GET_NAME = 15, 16
 
-_NONE, _FORK, _EXEC, _COMM = 0, 1, 2, 0x200
+_NONE, _FORK, _EXEC = 0, 1, 2
 _EXIT = 0x80000000
 
 _CONTROL = struct.Struct("=IHHII IIIIHH I")
 # what, cpu and timestamp of the event follow its number; six words of data.
 _EVENT = struct.Struct("=4xH10x 8xI8x IIQ 6I")
 _NO_CPU = 0xFFFFFFFF
+_NEEDED = "process events need CAP_NET_ADMIN in the initial namespaces, on this kernel"
+_libc = ctypes.CDLL(None)
 
 
 class Sink(Protocol):
@@ -61,11 +65,21 @@ class Sink(Protocol):
 def _online_cpus() -> set[int]:
     """The numbers in /sys/devices/system/cpu/online, such as `0-3,8`."""
     try:
-        with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
-            parts = [part.split("-") for part in file.read().strip().split(",") if part]
+        with open("/sys/devices/system/cpu/online", "rb") as file:
+            parts = [part.split(b"-") for part in file.read().strip().split(b",") if part]
         return {cpu for part in parts for cpu in range(int(part[0]), int(part[-1]) + 1)}
     except (OSError, ValueError):
         return set()
+
+
+def _rename_to_own_name() -> None:
+    """Give this thread the name that it has, which is an event.
+
+    prctl(2), as /proc/self/comm is closed to who gave up root (it is not dumpable then).
+    """
+    name = ctypes.create_string_buffer(16)
+    _libc.prctl(_PR_GET_NAME, name, 0, 0, 0)
+    _libc.prctl(_PR_SET_NAME, name, 0, 0, 0)
 
 
 class Sequences:
@@ -111,7 +125,10 @@ class ProcConnector:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
             except PermissionError:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            self._socket.bind((0, _CN_IDX_PROC))
+            try:
+                self._socket.bind((0, _CN_IDX_PROC))
+            except PermissionError as error:
+                raise PermissionError(error.errno, _NEEDED) from None
             self._socket.setblocking(False)
             try:
                 self._control(_LISTEN)
@@ -155,18 +172,16 @@ class ProcConnector:
 
     def probe(self) -> None:
         """Make every CPU that we can get to send an event, so that its number is known."""
-        with open("/proc/thread-self/comm", "rb+", buffering=0) as comm:
-            name = comm.read(64).rstrip(b"\n")
-            ours = os.sched_getaffinity(0)
-            try:
-                for cpu in _online_cpus() | ours:
-                    try:
-                        os.sched_setaffinity(0, {cpu})
-                    except OSError:
-                        continue  # offline by now, or not of our cpuset
-                    comm.write(name)
-            finally:
-                os.sched_setaffinity(0, ours)
+        ours = os.sched_getaffinity(0)
+        try:
+            for cpu in _online_cpus() | ours:
+                try:
+                    os.sched_setaffinity(0, {cpu})
+                except OSError:
+                    continue  # offline by now, or not of our cpuset
+                _rename_to_own_name()
+        finally:
+            os.sched_setaffinity(0, ours)
 
     def _await_first(self, seconds: float = 2.0) -> None:
         """Make sure that events come: where they do not, older kernels say nothing."""
@@ -175,9 +190,7 @@ class ProcConnector:
         while True:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:
-                raise PermissionError(
-                    errno.EPERM, "no process events come: root in the initial namespaces is needed"
-                )
+                raise PermissionError(errno.EPERM, _NEEDED)
             try:
                 size = self._socket.recv_into(self._buffer)
             except OSError as error:

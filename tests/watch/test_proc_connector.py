@@ -177,6 +177,48 @@ def test_loss_is_counted_and_healed(storm: Path, guard: Guard) -> None:
         box.wait(TIMEOUT_S)
 
 
+UNPRIVILEGED = """
+import os, sys
+from conmon.watch import ContainerInfo, ProcessTree
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+with ProcessTree(state_roots=[]) as tree:
+    child = os.fork()
+    if not child:
+        sys.stdin.readline()
+        os._exit(3)
+    tree.add_container(ContainerInfo("own", child))
+    with tree.events(timeout=15) as events:
+        print(next(events).pid == child, next(events).type, flush=True)
+        os.write(int(sys.argv[1]), b"\\n")
+        print(next(events).code)
+"""
+
+
+def test_tree_without_privileges() -> None:
+    """Who gave up root sees its own processes, with a smaller buffer, and counts losses too."""
+    reader, writer = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, str(writer)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=reader,
+            pass_fds=[writer],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)
+    if "need CAP_NET_ADMIN" in done.stderr:
+        assert "CI" not in os.environ, done.stderr
+        pytest.skip("this kernel tells process events to root only")
+    assert (done.stdout.split(), done.stderr) == (["True", "sync", "3"], "")
+
+
 @pytest.mark.parametrize(
     ("namespace", "words"),
     [
