@@ -5,6 +5,7 @@ Short on purpose: without an audit daemon each record also goes to the kernel's 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -47,7 +48,16 @@ HOLD = "import sys; from conmon.watch import ProcessTree; ProcessTree('audit'); 
 
 
 @pytest.fixture
-def audit() -> Iterator[AuditControl]:
+def alone() -> Iterator[None]:
+    """One at a time on the whole machine, as there is one audit for all. Leaves no file."""
+    fd = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    yield
+    os.close(fd)
+
+
+@pytest.fixture
+def audit(alone: None) -> Iterator[AuditControl]:
     """Audit as it is. What a test leaves changed is an error, and put back all the same."""
     try:
         control = AuditControl()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
+import threading
 
 import pytest
 from harness_os import TIMEOUT_S
@@ -70,3 +72,18 @@ def test_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError):
         tree.snapshot()
     tree.close()
+
+
+def test_close_leaves_nothing() -> None:
+    """Trees that come and go leave no fd and no thread behind."""
+
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    ProcessTree(state_roots=[]).close()
+    before = held()
+    for _ in range(20):
+        with ProcessTree(state_roots=[]) as tree:
+            tree.snapshot()
+            tree.events()
+    assert held() == before
