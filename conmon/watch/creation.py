@@ -1,0 +1,139 @@
+"""A container between the runtime's first call and its first process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from conmon.watch import argv, bundles, procfs, statefiles
+from conmon.watch.execve import Execve, NotHeldError
+from conmon.watch.pidspace import PidSpace
+from conmon.watch.place import Place
+
+# A runtime's wrapper may stand between it and the monitor.
+_ANCESTORS = 3
+_PID_SIZE = 32
+
+
+class Caller:
+    """A process that is held while it executes a runtime. ProcessLookupError; NotHeldError."""
+
+    def __init__(self, tid: int, runtime: str) -> None:
+        self._execve = Execve(tid)
+        self.argv = self._execve.argv()
+        self.status = procfs.status(tid)
+        self.pid = self.status.pid
+        self.runtime = runtime
+
+    def runtime_dir(self) -> str:
+        """XDG_RUNTIME_DIR, empty if it has none."""
+        try:
+            return self._execve.environment().get("XDG_RUNTIME_DIR", "")
+        except (NotHeldError, OSError):
+            return ""
+
+    def monitor(self, container_id: str) -> tuple[int, str]:
+        """Pid of the container's monitor and the name that it was given; 0 if there is none."""
+        pid = self.status.ppid
+        try:
+            for _ in range(_ANCESTORS):
+                call = argv.monitor_call(procfs.command_line(pid))
+                if call is not None and call.container_id == container_id:
+                    return pid, call.name
+                pid = procfs.stat(pid).ppid
+        except ProcessLookupError:
+            pass
+        return 0, ""
+
+
+class Creation:
+    """What is known of a container that a held caller makes or starts. OSError.
+
+    It outlasts the caller, whose root directory and PID namespace it keeps.
+    """
+
+    def __init__(self, caller: Caller, call: argv.RuntimeCall) -> None:
+        self.caller_pid = caller.pid
+        self.call = call
+        self.container_id = call.container_id
+        self.runtime = caller.runtime
+        self.uid = caller.status.uid
+        self.started = False
+        #: how long PRE_CREATE_CONTAINER held the runtime
+        self.held_ns = 0
+        self._born = procfs.stat(caller.pid).start_time
+        self._roots = statefiles.roots(call.root, self.uid, caller.runtime_dir())
+        self._pids = PidSpace(caller.pid)
+        try:
+            self._place = Place(caller.pid)
+        except BaseException:
+            self._pids.close()
+            raise
+        self.pid_file = self._place.path(call.pid_file) if call.pid_file else ""
+        self._stale = self._place.identity(self.pid_file) if call.pid_file else None
+        self.conmon_pid, self.name = caller.monitor(call.container_id)
+        self.config: str | None = None
+        self.bundle = ""
+        if call.verb is not argv.Verb.START:
+            self._take_bundle(self._place.path(call.bundle))
+
+    def find_process(self) -> tuple[int, int] | None:
+        """Pid and start time of the container's first process; None while there is none."""
+        pid = self._pid_of_file() or self._pid_of_state()
+        try:
+            pid = self._pids.translate(pid) if pid else 0
+            born = procfs.stat(pid).start_time if pid else 0
+        except ProcessLookupError:
+            return None
+        # older than the runtime that made it: the file is left over, the pid is somebody else's
+        if not pid or (born < self._born and self.call.verb is not argv.Verb.START):
+            return None
+        return pid, born
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a ContainerEvent, as far as they are known."""
+        return {
+            "container_id": self.container_id,
+            "container_name": self.name,
+            "bundle": self.bundle,
+            "runtime": self.runtime,
+            "pid_file": self.pid_file,
+            "conmon_pid": self.conmon_pid,
+            "uid": self.uid,
+        }
+
+    def close(self) -> None:
+        """Let go what was kept of the caller."""
+        self._pids.close()
+        self._place.close()
+
+    def _take_bundle(self, bundle: str) -> None:
+        self.bundle = bundle
+        self.config = bundles.read_config(self._place, bundle)
+        if not self.name:
+            config: Mapping[str, Any] | None = bundles.parse_config(self.config)
+            self.name = bundles.name_of(config)
+
+    def _pid_of_file(self) -> int:
+        if not self.pid_file or self._place.identity(self.pid_file) == self._stale:
+            return 0
+        try:
+            text = self._place.read(self.pid_file, _PID_SIZE).strip()
+        except OSError:
+            return 0
+        return int(text) if text.isdigit() and len(text) < 10 else 0
+
+    def _pid_of_state(self) -> int:
+        state = statefiles.find(self._place, self._roots, self.container_id)
+        if state is None:
+            return 0
+        if not self.bundle and state.bundle:
+            self._take_bundle(state.bundle)
+        return state.pid
+
+
+def runtime_path(fd: int) -> str:
+    """The path of an open file, as far as there is one."""
+    path = os.readlink(f"/proc/self/fd/{fd}")
+    return path.removesuffix(" (deleted)")
