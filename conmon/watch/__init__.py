@@ -1,7 +1,23 @@
 """Watching containers from outside: their start and end, and their process trees."""
 
-from conmon.watch.process_tree import ProcessTree as ProcessTree
-from conmon.watch.tree_events import ContainerInfo as ContainerInfo
-from conmon.watch.tree_events import ContainerTree as ContainerTree
-from conmon.watch.tree_events import ProcessInfo as ProcessInfo
-from conmon.watch.tree_events import TreeEvent as TreeEvent
+from conmon.watch.events import ContainerEvent, EventType, Source
+from conmon.watch.notifier import ContainerNotifier, Statistics
+from conmon.watch.process_tree import ProcessTree
+from conmon.watch.support import Support, support_details, supported
+from conmon.watch.tree_events import ContainerInfo, ContainerTree, ProcessInfo, TreeEvent
+
+__all__ = [
+    "ContainerEvent",
+    "ContainerInfo",
+    "ContainerNotifier",
+    "ContainerTree",
+    "EventType",
+    "ProcessInfo",
+    "ProcessTree",
+    "Source",
+    "Statistics",
+    "Support",
+    "TreeEvent",
+    "support_details",
+    "supported",
+]

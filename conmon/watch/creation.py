@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from conmon.watch import argv, bundles, procfs, statefiles
 from conmon.watch.execve import Execve, NotHeldError
+from conmon.watch.holds import Hold
 from conmon.watch.pidspace import PidSpace
 from conmon.watch.place import Place
+from conmon.watch.running import monitor_of
 
-# A runtime's wrapper may stand between it and the monitor.
-_ANCESTORS = 3
 _PID_SIZE = 32
 
 
@@ -33,19 +32,6 @@ class Caller:
         except (NotHeldError, OSError):
             return ""
 
-    def monitor(self, container_id: str) -> tuple[int, str]:
-        """Pid of the container's monitor and the name that it was given; 0 if there is none."""
-        pid = self.status.ppid
-        try:
-            for _ in range(_ANCESTORS):
-                call = argv.monitor_call(procfs.command_line(pid))
-                if call is not None and call.container_id == container_id:
-                    return pid, call.name
-                pid = procfs.stat(pid).ppid
-        except ProcessLookupError:
-            pass
-        return 0, ""
-
 
 class Creation:
     """What is known of a container that a held caller makes or starts. OSError.
@@ -59,20 +45,19 @@ class Creation:
         self.container_id = call.container_id
         self.runtime = caller.runtime
         self.uid = caller.status.uid
-        self.started = False
-        #: how long PRE_CREATE_CONTAINER held the runtime
-        self.held_ns = 0
+        #: of PRE_CREATE_CONTAINER
+        self.hold: Hold | None = None
         self._born = procfs.stat(caller.pid).start_time
         self._roots = statefiles.roots(call.root, self.uid, caller.runtime_dir())
         self._pids = PidSpace(caller.pid)
         try:
-            self._place = Place(caller.pid)
+            self._place = Place.of(caller.pid)
         except BaseException:
             self._pids.close()
             raise
         self.pid_file = self._place.path(call.pid_file) if call.pid_file else ""
         self._stale = self._place.identity(self.pid_file) if call.pid_file else None
-        self.conmon_pid, self.name = caller.monitor(call.container_id)
+        self.conmon_pid, self.name = monitor_of(caller.status.ppid, call.container_id)
         self.config: str | None = None
         self.bundle = ""
         if call.verb is not argv.Verb.START:
@@ -80,7 +65,7 @@ class Creation:
 
     def find_process(self) -> tuple[int, int] | None:
         """Pid and start time of the container's first process; None while there is none."""
-        pid = self._pid_of_file() or self._pid_of_state()
+        pid = self._pid_of_file() if self.pid_file else self._pid_of_state()
         try:
             pid = self._pids.translate(pid) if pid else 0
             born = procfs.stat(pid).start_time if pid else 0
@@ -112,11 +97,10 @@ class Creation:
         self.bundle = bundle
         self.config = bundles.read_config(self._place, bundle)
         if not self.name:
-            config: Mapping[str, Any] | None = bundles.parse_config(self.config)
-            self.name = bundles.name_of(config)
+            self.name = bundles.name_of(bundles.parse_config(self.config))
 
     def _pid_of_file(self) -> int:
-        if not self.pid_file or self._place.identity(self.pid_file) == self._stale:
+        if self._place.identity(self.pid_file) == self._stale:
             return 0
         try:
             text = self._place.read(self.pid_file, _PID_SIZE).strip()

@@ -31,3 +31,7 @@ class DeadMan:
     def alive(self) -> None:
         """Put the end off."""
         libc.call("timer_settime", self._timer, 0, self._setting, None)
+
+    def close(self) -> None:
+        """Let this process live."""
+        libc.call("timer_delete", self._timer)

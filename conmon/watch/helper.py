@@ -8,7 +8,7 @@ whoever it held.
     python -m conmon.watch.helper FD
 
 FD is its end of a stream socket. The first message that it reads has its settings. Its own
-messages are: `ready`; `failed` with `text`; `event`; `lost` with a `count`; `log`.
+messages are `ready`, or `failed` with `errno` and `text`; then `event`, `counters` and `log`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,23 @@ import resource
 import select
 import socket
 import sys
-from typing import Any
 
-from conmon.watch import fanotify
+from conmon.watch import running
+from conmon.watch.containers import Containers
 from conmon.watch.deadman import DeadMan
 from conmon.watch.ends import Ends
+from conmon.watch.fanotify import Group
 from conmon.watch.holder import Holder
+from conmon.watch.holds import Hold
 from conmon.watch.link import Decoder, Message, Outbox, receive
 from conmon.watch.loop import Loop
+from conmon.watch.marks import Marks
+from conmon.watch.observer import Observer
+from conmon.watch.place import Place
 from conmon.watch.report import Reporter
 
-_S = 10**9
+# A busy machine may keep a process from running for so long.
+_LEAST_DEAD_MAN_NS = 1_000_000_000
 
 
 class LinkHandler(logging.Handler):
@@ -38,6 +44,7 @@ class LinkHandler(logging.Handler):
     def __init__(self, outbox: Outbox) -> None:
         super().__init__()
         self._outbox = outbox
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
@@ -46,45 +53,72 @@ class LinkHandler(logging.Handler):
 
 
 class Helper:
-    """One helper at work."""
+    """One helper at work. OSError if it cannot watch as it was told to."""
 
-    def __init__(self, stream: socket.socket, settings: dict[str, Any]) -> None:
+    def __init__(self, stream: socket.socket, outbox: Outbox, settings: Message) -> None:
         self._stream = stream
         self._decoder = Decoder()
-        self._outbox = Outbox(stream)
-        timeout_ns: int = settings["timeout_ns"]
-        dead_man = DeadMan(max(timeout_ns, _S))
-        self._loop = Loop(self._before_round(dead_man), max(timeout_ns, _S) // 4)
-        reporter = Reporter(self._outbox)
-        group = fanotify.Group()
-        for path in settings["runtime_paths"]:
-            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            try:
-                group.mark(fd)
-            finally:
-                os.close(fd)
-        self._holder = Holder(
-            self._loop,
-            group,
-            Ends(self._loop, privileged=True),
-            reporter,
-            timeout_ns=timeout_ns,
-            pre_create=settings["pre_create"],
-        )
+        self._outbox = outbox
+        self._settings = settings
+        self._counters: Message = {}
+        self._dead_man: DeadMan | None = None
+        self._holder: Holder | None = None
+        still_ns = max(settings["timeout_ns"], _LEAST_DEAD_MAN_NS)
+        self._loop = Loop(self._before_round, still_ns // 4)
+        self._reporter = Reporter(outbox)
+        holds = settings["mode"] == "hold"
+        self._containers = Containers(Ends(self._loop, privileged=holds), self._reporter)
         self._loop.watch(stream.fileno(), self._on_stream)
+        # a process that the notifier forked may keep its end of the stream open
+        self._loop.watch(os.pidfd_open(os.getppid()), lambda _: self._loop.stop())
+        for fields in settings["known"]:
+            self._containers.resume(fields)
+        place, roots = Place(settings["root"], "/"), settings["state_roots"]
+        if holds:
+            self._dead_man = DeadMan(still_ns)
+            self._hold()
+            for found in running.scan(place, roots):
+                self._appeared(found)
+        else:
+            Observer(self._loop, place, roots, self._appeared)
 
     def run(self) -> None:
         """Serve until the notifier is gone."""
         self._outbox.send({"kind": "ready"})
         self._loop.run()
 
-    def _before_round(self, dead_man: DeadMan) -> Any:
-        def alive() -> None:
-            dead_man.alive()
-            events = select.EPOLLIN | (select.EPOLLOUT if len(self._outbox) else 0)
-            self._loop.watch(self._stream.fileno(), self._on_stream, events)
+    def _hold(self) -> None:
+        group = Group()
+        self._holder = Holder(
+            self._loop,
+            group,
+            self._containers,
+            self._reporter,
+            timeout_ns=self._settings["timeout_ns"],
+            pre_create=self._settings["pre_create"],
+        )
+        Marks(self._loop, group, self._settings["root"], self._settings["runtime_paths"])
 
-        return alive
+    def _appeared(self, found: running.Running) -> None:
+        """Take a container that was not seen to begin."""
+        is_new = self._containers.get(found.pid, found.start_time) is None
+        if is_new and found.start_time >= self._settings["since"]:
+            self._containers.add(found.fields, found.config, Hold(0, 0))
+
+    def _before_round(self) -> None:
+        if self._dead_man is not None:
+            self._dead_man.alive()
+        holder = self._holder
+        counters = {
+            "lost": self._reporter.lost,
+            "expired": holder.holds.expired if holder else 0,
+            "unread": holder.unread if holder else 0,
+        }
+        if counters != self._counters:
+            self._counters = counters
+            self._outbox.send({"kind": "counters", **counters})
+        events = select.EPOLLIN | (select.EPOLLOUT if len(self._outbox) else 0)
+        self._loop.watch(self._stream.fileno(), self._on_stream, events)
 
     def _on_stream(self, _: int) -> None:
         self._outbox.flush()
@@ -93,27 +127,33 @@ class Helper:
             self._loop.stop()
             return
         for message in messages:
-            self._on_message(message)
-
-    def _on_message(self, message: Message) -> None:
-        if message["kind"] == "done":
-            self._holder.holds.answered(message["hold"])
+            if message["kind"] == "watch":
+                self._containers.resume(message["fields"])
+            elif self._holder is not None:
+                self._holder.holds.answered(message["hold"])
 
 
 def main(fd: int) -> int:
     """Serve the notifier at the other end of `fd`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
+    if soft < hard:  # each container takes an fd, and each thread that is held
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     stream = socket.socket(fileno=fd)
     decoder = Decoder()
-    messages = None
+    messages: list[Message] | None = []
     while not messages:
         messages = receive(stream, decoder)
         if messages is None:
             return 1
     stream.setblocking(False)
-    Helper(stream, messages[0]).run()
+    outbox = Outbox(stream)
+    logging.basicConfig(level=messages[0]["log_level"], handlers=[LinkHandler(outbox)])
+    try:
+        helper = Helper(stream, outbox, messages[0])
+    except OSError as error:
+        outbox.send({"kind": "failed", "errno": error.errno, "text": str(error)})
+        return 1
+    helper.run()
     return 0
 
 

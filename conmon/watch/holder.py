@@ -4,7 +4,6 @@ create  -> PRE_CREATE_CONTAINER, if that is wanted; the runtime is held until it
         -> the runtime exits: ADD_CONTAINER if there is a process, else the container has failed
 start   -> held until ADD_CONTAINER was delivered; so the entry point runs after it
 run     -> ADD_CONTAINER when the runtime has written the pid down; nobody is held
-the end -> REMOVE_CONTAINER, from the pidfd
 
 Everything else that executes a runtime goes on at once.
 """
@@ -13,12 +12,11 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
-from typing import Any
+import time
 
 from conmon.watch import argv, fanotify, pidfd
+from conmon.watch.containers import Containers
 from conmon.watch.creation import Caller, Creation, runtime_path
-from conmon.watch.ends import Ends
 from conmon.watch.events import EventType
 from conmon.watch.execve import NotHeldError
 from conmon.watch.holds import Hold, Holds
@@ -27,23 +25,21 @@ from conmon.watch.report import Reporter
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One container that was reported."""
-
-    fields: dict[str, Any]
-    hold: Hold
+# `run` and `restore` may stay for the container's life: how often to look for its pid meanwhile
+_FIRST_LOOK_NS, _LOOKS_NS = 5_000_000, 1_000_000_000
 
 
 class Holder:
-    """Answers for the threads that the group holds."""
+    """Answers for the threads that the group holds.
+
+    `timeout_ns`: the longest that one container is held, over all of its events.
+    """
 
     def __init__(
         self,
         loop: Loop,
         group: fanotify.Group,
-        ends: Ends,
+        containers: Containers,
         reporter: Reporter,
         *,
         timeout_ns: int,
@@ -51,15 +47,13 @@ class Holder:
     ) -> None:
         self._loop = loop
         self._group = group
-        self._ends = ends
+        self._containers = containers
         self._reporter = reporter
         self._timeout_ns = timeout_ns
         self._pre_create = pre_create
         self.holds = Holds(group.allow)
-        #: by the pid of the runtime that creates it
+        #: by the pid of the runtime that makes the container
         self._creations: dict[int, Creation] = {}
-        #: by pid
-        self._containers: dict[int, Container] = {}
         #: how many callers could not be understood
         self.unread = 0
         loop.watch(group.fd, self._on_held)
@@ -73,16 +67,17 @@ class Holder:
                 self.unread += 1
                 log.debug("thread %d is not understood: %s", held.tid, error)
             except Exception:
+                self.unread += 1
                 log.exception("thread %d", held.tid)
             finally:
-                if hold is None:
-                    self._group.allow(held.fd)
-                else:
-                    self._wait(hold, held.fd)
+                self._answer(held.fd, hold)
 
-    def _wait(self, hold: Hold, fd: int) -> None:
-        self.holds.wait(hold, fd)
-        self._loop.at(hold.deadline_ns, self.holds.expire)
+    def _answer(self, fd: int, hold: Hold | None) -> None:
+        if hold is None:
+            self._group.allow(fd)
+        else:
+            self.holds.wait(hold, fd)
+            self._loop.at(hold.deadline_ns, self.holds.expire)
 
     def _judge(self, held: fanotify.Held) -> Hold | None:
         """What a thread is to wait for; None if it may go on. OSError; NotHeldError."""
@@ -99,38 +94,44 @@ class Holder:
     def _on_create(self, caller: Caller, call: argv.RuntimeCall) -> Hold | None:
         creation = Creation(caller, call)
         try:
-            fd = pidfd.open_process(caller.pid)
+            runtime = pidfd.open_process(caller.pid)
         except BaseException:
             creation.close()
             raise
         self._creations[caller.pid] = creation
-        hold = None
-        if self._pre_create:
-            hold = self.holds.begin(self._timeout_ns)
-            kind = EventType.PRE_CREATE_CONTAINER
-            self._reporter.appears(kind, creation.fields(), creation.config, hold)
+        self._loop.watch(runtime, lambda _: self._on_exit(runtime, creation))
+        if call.verb is not argv.Verb.CREATE:
+            self._look(creation, _FIRST_LOOK_NS)
+        if not self._pre_create or self._reporter.is_full():
+            return None
+        creation.hold = self.holds.begin(self._timeout_ns)
+        kind = EventType.PRE_CREATE_CONTAINER
+        self._reporter.appears(kind, creation.fields(), creation.config, creation.hold)
+        return creation.hold
 
-        def exited(_: int) -> None:
-            self._loop.forget(fd)
-            os.close(fd)
-            del self._creations[caller.pid]
-            try:
-                creation.held_ns = hold.lasted_ns if hold else 0
-                self._found(creation)
-            finally:
-                creation.close()
+    def _on_exit(self, runtime: int, creation: Creation) -> None:
+        self._loop.forget(runtime)
+        os.close(runtime)
+        del self._creations[creation.caller_pid]
+        try:
+            self._found(creation)
+        finally:
+            creation.close()
 
-        self._loop.watch(fd, exited)
-        return hold
+    def _look(self, creation: Creation, pause_ns: int) -> None:
+        """Look for the process of a container whose runtime may stay, now and then."""
+        if self._creations.get(creation.caller_pid) is creation and self._found(creation) is None:
+            longer = min(2 * pause_ns, _LOOKS_NS)
+            self._loop.at(time.monotonic_ns() + pause_ns, lambda: self._look(creation, longer))
 
     def _on_start(self, caller: Caller, call: argv.RuntimeCall) -> Hold | None:
         for creation in self._creations.values():
             if creation.container_id == call.container_id:
                 self._found(creation)  # its runtime exits just now
-        for container in self._containers.values():
-            same_id = container.fields["container_id"] == call.container_id
-            if same_id and caller.status.uid in (0, container.fields["uid"]):
+        for container in self._containers.of_id(call.container_id):
+            if caller.status.uid in (0, container.fields.get("uid")):
                 return container.hold
+        # its creation was not seen
         creation = Creation(caller, call)
         try:
             return self._found(creation)
@@ -138,23 +139,23 @@ class Holder:
             creation.close()
 
     def _found(self, creation: Creation) -> Hold | None:
-        """Report a container, if it has a process and was not reported yet."""
+        """Report a container if it has a process by now, once; the hold of its ADD_CONTAINER."""
         process = creation.find_process()
         if process is None:
             return None
         pid, start_time = process
-        if pid in self._containers:
-            return self._containers[pid].hold
-        fields = creation.fields() | {"container_pid": pid, "start_time": start_time}
-        paused = creation.call.verb in (argv.Verb.CREATE, argv.Verb.START)
-        hold = self.holds.begin(self._timeout_ns - creation.held_ns if paused else 0)
-        try:
-            self._ends.watch(pid, start_time, lambda status: self._ended(pid, status))
-        except ProcessLookupError:
+        container = self._containers.get(pid, start_time)
+        if container is None:
+            fields = creation.fields() | {"container_pid": pid, "start_time": start_time}
+            hold = self.holds.begin(self._budget_ns(creation))
+            container = self._containers.add(fields, creation.config, hold)
+        if container is None:
+            self.holds.answered(hold.number)
             return None
-        self._containers[pid] = Container(fields, hold)
-        self._reporter.appears(EventType.ADD_CONTAINER, fields, creation.config, hold)
-        return hold
+        return container.hold
 
-    def _ended(self, pid: int, status: int | None) -> None:
-        self._reporter.ends(self._containers.pop(pid).fields, status)
+    def _budget_ns(self, creation: Creation) -> int:
+        """How long the container may be held for its ADD_CONTAINER."""
+        if creation.call.verb not in (argv.Verb.CREATE, argv.Verb.START):
+            return 0  # the entry point may be running
+        return self._timeout_ns - (creation.hold.lasted_ns if creation.hold else 0)

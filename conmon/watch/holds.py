@@ -50,6 +50,7 @@ class Holds:
         It has ended, and its number is 0, while another is past its deadline: as long as the
         callback is stuck, containers need not wait for it one after the other.
         """
+        self.expire()
         stuck = any(hold.ended_ns is not None for hold in self._holds.values())
         if stuck or budget_ns <= 0 or len(self._holds) >= _HOLDS:
             return Hold(0, 0)

@@ -12,7 +12,7 @@ from conmon.watch import libc
 _OPENAT2 = 437  # on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 _HOW = struct.Struct("=QQQ")
-_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_READ = os.O_NONBLOCK | os.O_NOCTTY  # never wait for the writer of a fifo
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -23,17 +23,23 @@ class Place:
     /proc/PID/root/... is not good for: an absolute link would lead into our own root.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._root = os.open(f"/proc/{pid}/root", _DIRECTORY)
-        self._cwd = os.readlink(f"/proc/{pid}/cwd")
+    def __init__(self, root: str, cwd: str) -> None:
+        self._root = os.open(root, _DIRECTORY)
+        self._cwd = cwd
+
+    @classmethod
+    def of(cls, pid: int) -> Place:
+        """The place of a process. OSError."""
+        return cls(f"/proc/{pid}/root", os.readlink(f"/proc/{pid}/cwd"))
 
     def path(self, path: str) -> str:
         """A path of the process, made absolute."""
         return os.path.normpath(os.path.join(self._cwd, path))
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """Open a path of the process for reading; it does not wait for a fifo. OSError."""
-        how = _HOW.pack(flags | _FLAGS, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+        """Open a path of the process, for reading or with O_PATH. OSError."""
+        flags |= os.O_CLOEXEC | (0 if flags & os.O_PATH else _READ)
+        how = _HOW.pack(flags, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
         name = os.fsencode(os.path.join(self._cwd, path))
         size = ctypes.c_size_t(len(how))
         return libc.system_call(_OPENAT2, self._root, name, how, size)
@@ -68,8 +74,3 @@ class Place:
     def close(self) -> None:
         """Let the directories go."""
         os.close(self._root)
-
-
-def host() -> Place:
-    """Our own place."""
-    return Place(os.getpid())

@@ -15,48 +15,45 @@ _OUTBOX_LIMIT = 64 << 20
 
 
 class Reporter:
-    """Sends events; counts what it could not send."""
+    """Sends events; counts those that it could not send."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self.lost = 0
 
-    def appears(
-        self,
-        kind: EventType,
-        fields: dict[str, Any],
-        config: str | None,
-        hold: Hold | None = None,
-    ) -> bool:
-        """Tell of a container that is to be, or is there; False if that was lost."""
-        if len(self._outbox) > _OUTBOX_LIMIT:
-            self.lost += 1
-            self._outbox.send({"kind": "lost", "count": self.lost})
+    def is_full(self) -> bool:
+        """Whether the notifier is so far behind that the next event is to be lost; it counts."""
+        if len(self._outbox) <= _OUTBOX_LIMIT:
             return False
-        self._send(kind, fields, config=config, hold=hold)
+        self.lost += 1
         return True
+
+    def appears(
+        self, kind: EventType, fields: dict[str, Any], config: str | None, hold: Hold
+    ) -> None:
+        """Tell of a container that is to be, or is there."""
+        self._send(kind, fields, config, hold)
 
     def ends(self, fields: dict[str, Any], status: int | None) -> None:
         """Tell of the end of a container, with the wait(2) status of its first process."""
         code = None if status is None else os.waitstatus_to_exitcode(status)
-        fields |= {"source": Source.PIDFD, "exit_status": code, "exit_signal": None}
-        if code is not None and code < 0:
-            fields |= {"exit_status": 128 - code, "exit_signal": -code}
-        self._send(EventType.REMOVE_CONTAINER, fields)
+        signal = -code if code is not None and code < 0 else None
+        end = {
+            "exit_status": code if signal is None else 128 + signal,
+            "exit_signal": signal,
+            "source": Source.PIDFD,
+        }
+        self._send(EventType.REMOVE_CONTAINER, fields | end, None, Hold(0, 0))
 
     def _send(
-        self,
-        kind: EventType,
-        fields: dict[str, Any],
-        config: str | None = None,
-        hold: Hold | None = None,
+        self, kind: EventType, fields: dict[str, Any], config: str | None, hold: Hold
     ) -> None:
         times = {"mono_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
         self._outbox.send(
             {
                 "kind": "event",
-                "hold": hold.number if hold else 0,
-                "deadline_ns": hold.deadline_ns if hold and hold.number else 0,
+                "hold": hold.number,
+                "deadline_ns": hold.deadline_ns if hold.number else 0,
                 "config": config,
                 "event": {**fields, **times, "type": kind},
             }

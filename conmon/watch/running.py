@@ -1,0 +1,83 @@
+"""Containers that are there already, by what their runtimes wrote down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from conmon.watch import argv, bundles, procfs, statefiles
+from conmon.watch.events import Source
+from conmon.watch.place import Place
+from conmon.watch.statefiles import State
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container that has a process."""
+
+    fields: dict[str, Any]
+    config: str | None
+    pid: int
+    start_time: int
+
+
+def look(place: Place, state: State) -> Running | None:
+    """A container by its runtime's state; None if that process is gone, or is no container's."""
+    try:
+        stat = procfs.stat(state.pid)
+    except OSError:
+        return None
+    if stat.state == "Z" or state.start_time not in (None, stat.start_time):
+        return None
+    monitor_pid, name = monitor_of(stat.ppid, state.container_id)
+    config = bundles.read_config(place, state.bundle) if state.bundle else None
+    fields = {
+        "container_id": state.container_id,
+        "container_name": name or bundles.name_of(bundles.parse_config(config)),
+        "container_pid": state.pid,
+        "start_time": stat.start_time,
+        "bundle": state.bundle,
+        "conmon_pid": monitor_pid,
+        "source": Source.STATE,
+    }
+    return Running(fields, config, state.pid, stat.start_time)
+
+
+def scan(place: Place, roots: Iterable[str]) -> Iterator[Running]:
+    """All containers in these state directories; of what we may not read there is nothing."""
+    for root in roots:
+        for name in names(place, root):
+            state = statefiles.read(place, root, name)
+            found = look(place, state) if state is not None else None
+            if found is not None:
+                yield found
+
+
+def names(place: Place, root: str) -> list[str]:
+    """The ids of the containers in a state directory, as far as we may list it."""
+    try:
+        fd = place.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return []
+    try:
+        return [name for name in sorted(os.listdir(fd)) if argv.is_container_id(name)]
+    finally:
+        os.close(fd)
+
+
+def monitor_of(pid: int, container_id: str, generations: int = 3) -> tuple[int, str]:
+    """The monitor of a container among `pid` and its ancestors: its pid and the name it was given.
+
+    A runtime's wrapper may stand between. (0, "") if there is none.
+    """
+    try:
+        for _ in range(generations):
+            call = argv.monitor_call(procfs.command_line(pid))
+            if call is not None and call.container_id == container_id:
+                return pid, call.name
+            pid = procfs.stat(pid).ppid
+    except OSError:
+        pass
+    return 0, ""
