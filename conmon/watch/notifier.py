@@ -114,7 +114,7 @@ class ContainerNotifier:
         return self._client.pid
 
     def statistics(self) -> Statistics:
-        """What went wrong up to now."""
+        """What went wrong, up to the last event that the callback was called with."""
         return Statistics(**(self._earlier + self._counters), watching=self._watching)
 
     def add_watch_container_termination(self, container_id: str, pid: int) -> None:

@@ -1,0 +1,66 @@
+"""Fixtures for tests of container watching. They need root and runc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Guard
+from harness_watch import BUSYBOX, CLASSIC_CONMON, RUNC, Notify, Recorder, Room
+
+from conmon.watch import ContainerNotifier, support_details
+from conmon.watch.support import missing
+
+
+def cannot(reason: str) -> None:
+    """Skip what cannot be had, except in CI, where everything must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def prerequisites() -> None:
+    """What every test of held containers needs."""
+    for name, path in (("runc", RUNC), ("busybox", BUSYBOX)):
+        if path is None:
+            cannot(f"{name} is not installed (make deps WHAT=test)")
+    if lacking := missing(support_details()):
+        cannot("; ".join(lacking))
+
+
+@pytest.fixture
+def room(prerequisites: None, tmp_path: Path, guard: Guard) -> Iterator[Room]:
+    """A place for containers; none of them outlives the test."""
+    room = Room(tmp_path)
+    try:
+        yield room
+    finally:
+        room.close()
+
+
+@pytest.fixture
+def notify(room: Room) -> Iterator[Notify]:
+    """Makes notifiers that watch the room's runtime, and ends them."""
+    with ExitStack() as stack:
+
+        def make(callback: Recorder, **settings: Any) -> ContainerNotifier:
+            settings.setdefault("runtime_paths", [room.runtime])
+            settings.setdefault("callback_timeout", 20.0)
+            return stack.enter_context(ContainerNotifier(callback, **settings))
+
+        yield make
+
+
+@pytest.fixture(params=["ours", "classic"])
+def any_conmon(request: pytest.FixtureRequest, conmon_path: Path) -> Path:
+    """The conmon under test, and the C one that is installed."""
+    if request.param == "ours":
+        return conmon_path
+    if not CLASSIC_CONMON.exists():
+        cannot("no C conmon is installed (make deps WHAT=test)")
+    return CLASSIC_CONMON

@@ -1,0 +1,214 @@
+"""Whatever becomes of the listener, containers start."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from harness_os import TIMEOUT_S, Process
+from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, is_held, wait_until
+
+from conmon.watch import ContainerEvent, ContainerNotifier, procfs
+
+STAGE = Path(__file__).resolve().parent.parent.parent / "build" / "stage"
+SHORT, LONG = "0.5", "600"  # seconds, for the listener
+
+
+@contextmanager
+def listener(room: Room, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A listener of its own, and the pid of its helper. It ends whatever happens."""
+    argv = [sys.executable, str(Path(__file__).with_name("listener.py")), str(room.runtime), *words]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        argv, stdin=pipe, stdout=pipe, env={**os.environ, "PYTHONPATH": str(STAGE)}
+    )
+    try:
+        assert process.stdout is not None
+        word, pid = process.stdout.readline().split()
+        assert word == b"ready"
+        yield process, int(pid)
+    finally:
+        process.kill()
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def next_line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip(b"\n")
+
+
+def run_container(room: Room, name: str) -> None:
+    """From creation to the last word of its entry point; the runtime's calls have a bound."""
+    room.create(name, f"echo here >/out/{name}")
+    room.start(name)
+    wait_until((room.out / name).exists, "the entry point")
+
+
+def wait_stopped(pid: int) -> None:
+    wait_until(lambda: procfs.stat(pid).state == "T", "the process to stop")
+
+
+def test_stopped_listener(room: Room) -> None:
+    """SIGSTOP of the listener: containers start. Later it hears of them, as not paused."""
+    with listener(room, SHORT) as (process, _):
+        process.send_signal(signal.SIGSTOP)
+        wait_stopped(process.pid)
+        run_container(room, "c1")
+        run_container(room, "c2")
+        process.send_signal(signal.SIGCONT)
+        added = [line for line in (next_line(process) for _ in range(4)) if b"ADD" in line]
+        assert added == [b"ADD_CONTAINER c1 False", b"ADD_CONTAINER c2 False"]
+
+
+@pytest.mark.parametrize("words", [[], ["hang"]], ids=["idle", "holding"])
+def test_killed_listener(room: Room, words: list[str]) -> None:
+    """SIGKILL of the listener, while it holds a container or not: containers start."""
+    with listener(room, LONG, *words) as (process, helper_pid):
+        helper = Process(helper_pid)
+        room.create("held", "echo here >/out/held")
+        with room.begin("start", "held") as start:
+            assert next_line(process) == b"ADD_CONTAINER held True"
+            if words:
+                wait_until(lambda: is_held(start.pid), "the runtime to be held")
+            process.kill()
+            assert start.wait(TIMEOUT_S) == 0
+        run_container(room, "c1")
+        helper.wait_gone()
+        helper.close()
+
+
+def test_listener_that_is_killed_and_has_forked(room: Room) -> None:
+    """A process that the listener forked, with its fds, does not keep the helper alive."""
+    with listener(room, LONG, "", "fork") as (process, helper_pid):
+        helper = Process(helper_pid)
+        process.kill()
+        process.wait(TIMEOUT_S)
+        helper.wait_gone()
+        helper.close()
+        run_container(room, "c1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM])
+def test_helper_that_is_stopped_or_killed(
+    room: Room, notify: Notify, number: signal.Signals
+) -> None:
+    """Containers start, another helper takes its place, and no end is missed."""
+    recorder = Recorder()
+    notifier = notify(recorder, callback_timeout=1.0)
+    pid = room.create("old", "sleep 60")
+    room.start("old")
+    recorder.wait(ADD, "old")
+    helper = Process(notifier.helper_pid)
+    os.kill(helper.pid, number)
+    run_container(room, "c1")
+    helper.wait_gone()
+    helper.close()
+    wait_until(lambda: notifier.helper_pid != helper.pid, "another helper")
+    assert notifier.statistics().restarts == 1
+    run_container(room, "c2")
+    recorder.wait(REMOVE, "c2")
+    os.kill(pid, signal.SIGKILL)
+    recorder.wait(REMOVE, "old")
+    assert recorder.of("old") == recorder.of("c2") == [ADD, REMOVE]
+
+
+def test_container_that_begins_and_ends_without_a_helper(room: Room, notify: Notify) -> None:
+    """What was known before a helper died is not forgotten: its end is told by the next one."""
+    recorder = Recorder()
+    notifier = notify(recorder)
+    pid = room.create("old", "sleep 60")
+    recorder.wait(ADD, "old")
+    helper_pid = notifier.helper_pid
+    os.kill(helper_pid, signal.SIGSTOP)
+    wait_stopped(helper_pid)
+    os.kill(pid, signal.SIGKILL)
+    os.kill(helper_pid, signal.SIGKILL)
+    removed = recorder.wait(REMOVE, "old")
+    assert removed.container_pid == pid
+    assert recorder.of("old") == [ADD, REMOVE]
+
+
+def test_callback_that_raises(room: Room, notify: Notify, caplog: pytest.LogCaptureFixture) -> None:
+    """The exception is logged, the container goes on at once, and so do the events."""
+
+    def fail(event: ContainerEvent) -> None:
+        raise ZeroDivisionError(event.container_id)
+
+    recorder = Recorder(fail)
+    notify(recorder, pre_create=True, callback_timeout=600.0)
+    with caplog.at_level(logging.ERROR):
+        run_container(room, "c1")
+        recorder.wait(REMOVE, "c1")
+    assert recorder.of("c1") == [PRE_CREATE, ADD, REMOVE]
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_callback_that_hangs(room: Room, notify: Notify) -> None:
+    """Containers go on when the time is over; it is counted; later events come in order."""
+    go = threading.Event()
+    recorder = Recorder(lambda event: go.wait(4 * TIMEOUT_S))
+    notifier = notify(recorder, pre_create=True, callback_timeout=0.5)
+    try:
+        run_container(room, "c1")
+        run_container(room, "c2")
+        assert recorder.of("c1") == [PRE_CREATE]
+    finally:
+        go.set()
+    recorder.wait(REMOVE, "c2")
+    assert recorder.of("c1") == recorder.of("c2") == [PRE_CREATE, ADD, REMOVE]
+    assert [event.paused for event in recorder.events if event.type is ADD] == [False, False]
+    run_container(room, "c3")
+    recorder.wait(REMOVE, "c3")
+    assert notifier.statistics().expired == 1
+    assert next(event for event in recorder.events if event.container_id == "c3").paused
+
+
+def test_callback_may_run_the_runtime(room: Room, notify: Notify) -> None:
+    """A callback executes the very runtime that is watched, and is not held by itself."""
+    states: list[bytes] = []
+
+    def ask(event: ContainerEvent) -> None:
+        if event.type is ADD:
+            argv = room.words("state", event.container_id)
+            states.append(subprocess.run(argv, capture_output=True, timeout=10, check=True).stdout)
+
+    recorder = Recorder(ask)
+    notify(recorder, callback_timeout=600.0)
+    run_container(room, "c1")
+    recorder.wait(REMOVE, "c1")
+    assert b'"status": "created"' in states[0]
+
+
+def test_close_lets_go(room: Room, notify: Notify) -> None:
+    """close() during a callback lets the container go, and no callback begins after it."""
+    go = threading.Event()
+    recorder = Recorder(lambda event: go.wait(4 * TIMEOUT_S))
+    notifier = notify(recorder, callback_timeout=0.5, runtime_paths=[room.runtime])
+    room.create("c1", "echo here >/out/c1")
+    recorder.wait(ADD, "c1")
+    notifier.close()
+    try:
+        room.start("c1")
+        wait_until((room.out / "c1").exists, "the entry point")
+        run_container(room, "c2")
+    finally:
+        go.set()
+    notifier.close()
+    assert recorder.of("c1") == [ADD] and recorder.of("c2") == []
+
+
+def test_close_by_the_callback(room: Room, notify: Notify) -> None:
+    """A callback may close its notifier."""
+    made: list[ContainerNotifier] = []
+    recorder = Recorder(lambda event: made[0].close())
+    made.append(notify(recorder))
+    run_container(room, "c1")
+    assert recorder.of("c1") == [ADD]
