@@ -6,19 +6,21 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness_os import TIMEOUT_S, Deadline, wait_fd
+from harness_os import TIMEOUT_S, Deadline, Process, wait_fd
 
 from conmon.watch import ContainerEvent, ContainerNotifier, EventType, procfs
 
 RUNC = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin")
 BUSYBOX = shutil.which("busybox")
+STAGE = Path(__file__).resolve().parent.parent / "build" / "stage"
 CLASSIC_CONMON = Path("/usr/bin/conmon")
 
 EXECVE = ("59", "221", "11")  # on x86-64, on arm64 and what came after it, on others
@@ -158,6 +160,56 @@ class Room:
         for name in os.listdir(self.state) if self.state.exists() else []:
             words = [RUNC, "--root", str(self.state), "delete", "--force", name]
             subprocess.run(words, timeout=TIMEOUT_S, check=False)
+
+
+class Listener:
+    """A process of its own that has a notifier; `words` as in watch/listener.py.
+
+    `wrapper` is a command that ends in an exec of its arguments.
+    """
+
+    def __init__(self, room: Room, *words: str, wrapper: Sequence[str] = ()) -> None:
+        script = Path(__file__).with_name("watch") / "listener.py"
+        self._process = subprocess.Popen(
+            [*wrapper, sys.executable, str(script), str(room.runtime), *words],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(STAGE)},
+        )
+        self.pid = self._process.pid
+        try:
+            pid, self.mode = self.line().split()
+            self.helper = Process(int(pid))
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def line(self) -> str:
+        """Its next line."""
+        assert self._process.stdout is not None
+        assert wait_fd(self._process.stdout.fileno(), Deadline()), "the listener says nothing"
+        return self._process.stdout.readline().decode().rstrip("\n")
+
+    def line_of(self, container_id: str) -> str:
+        """Its next line about a container: the host's other containers may be among its lines."""
+        while (line := self.line()).split()[1] != container_id:
+            assert line, "the listener has ended"
+        return line
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever has happened."""
+        self._process.kill()
+        self._process.communicate(timeout=TIMEOUT_S)
+        if hasattr(self, "helper"):
+            self.helper.wait_gone()
+            self.helper.close()
 
 
 def is_held(pid: int) -> bool:

@@ -6,43 +6,25 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from harness_os import TIMEOUT_S, Process
-from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, is_held, wait_until
+from harness_watch import (
+    ADD,
+    PRE_CREATE,
+    REMOVE,
+    Listener,
+    Notify,
+    Recorder,
+    Room,
+    is_held,
+    wait_until,
+)
 
 from conmon.watch import ContainerEvent, ContainerNotifier, procfs
 
-STAGE = Path(__file__).resolve().parent.parent.parent / "build" / "stage"
 SHORT, LONG = "0.5", "600"  # seconds, for the listener
-
-
-@contextmanager
-def listener(room: Room, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A listener of its own, and the pid of its helper. It ends whatever happens."""
-    argv = [sys.executable, str(Path(__file__).with_name("listener.py")), str(room.runtime), *words]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        argv, stdin=pipe, stdout=pipe, env={**os.environ, "PYTHONPATH": str(STAGE)}
-    )
-    try:
-        assert process.stdout is not None
-        word, pid = process.stdout.readline().split()
-        assert word == b"ready"
-        yield process, int(pid)
-    finally:
-        process.kill()
-        process.communicate(timeout=TIMEOUT_S)
-
-
-def next_line(process: subprocess.Popen[bytes]) -> bytes:
-    assert process.stdout is not None
-    return process.stdout.readline().rstrip(b"\n")
 
 
 def run_container(room: Room, name: str) -> None:
@@ -58,41 +40,37 @@ def wait_stopped(pid: int) -> None:
 
 def test_stopped_listener(room: Room) -> None:
     """SIGSTOP of the listener: containers start. Later it hears of them, as not paused."""
-    with listener(room, SHORT) as (process, _):
-        process.send_signal(signal.SIGSTOP)
-        wait_stopped(process.pid)
+    with Listener(room, SHORT) as listener:
+        listener.signal(signal.SIGSTOP)
+        wait_stopped(listener.pid)
         run_container(room, "c1")
         run_container(room, "c2")
-        process.send_signal(signal.SIGCONT)
-        added = [line for line in (next_line(process) for _ in range(4)) if b"ADD" in line]
-        assert added == [b"ADD_CONTAINER c1 False", b"ADD_CONTAINER c2 False"]
+        listener.signal(signal.SIGCONT)
+        lines = [listener.line().split() for _ in range(4)]
+    added = [(words[1], words[3]) for words in lines if words[0] == "ADD_CONTAINER"]
+    assert added == [("c1", "False"), ("c2", "False")]
 
 
 @pytest.mark.parametrize("words", [[], ["hang"]], ids=["idle", "holding"])
 def test_killed_listener(room: Room, words: list[str]) -> None:
     """SIGKILL of the listener, while it holds a container or not: containers start."""
-    with listener(room, LONG, *words) as (process, helper_pid):
-        helper = Process(helper_pid)
+    with Listener(room, LONG, *words) as listener:
         room.create("held", "echo here >/out/held")
         with room.begin("start", "held") as start:
-            assert next_line(process) == b"ADD_CONTAINER held True"
+            assert listener.line().endswith("True")
             if words:
                 wait_until(lambda: is_held(start.pid), "the runtime to be held")
-            process.kill()
+            listener.signal(signal.SIGKILL)
             assert start.wait(TIMEOUT_S) == 0
         run_container(room, "c1")
-        helper.wait_gone()
-        helper.close()
+        listener.helper.wait_gone()
 
 
 def test_listener_that_is_killed_and_has_forked(room: Room) -> None:
     """A process that the listener forked, with its fds, does not keep the helper alive."""
-    with listener(room, LONG, "", "fork") as (process, helper_pid):
-        helper = Process(helper_pid)
-        process.kill()
-        process.wait(TIMEOUT_S)
-        helper.wait_gone()
-        helper.close()
+    with Listener(room, LONG, "fork") as listener:
+        listener.signal(signal.SIGKILL)
+        listener.helper.wait_gone()
         run_container(room, "c1")
 
 
