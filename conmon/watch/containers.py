@@ -48,6 +48,9 @@ class Containers:
             self._ends.watch(*key, lambda status: self._ended(key, status))
         except ProcessLookupError:
             return None
+        except OSError as error:
+            self._reporter.lose(f"the end of {fields['container_id']} cannot be awaited: {error}")
+            return None
         self._containers[key] = container
         self._reporter.appears(EventType.ADD_CONTAINER, fields, config, hold)
         return container
@@ -62,6 +65,9 @@ class Containers:
             self._ends.watch(*key, lambda status: self._ended(key, status))
         except ProcessLookupError:
             self._ended(key, None)
+        except OSError as error:
+            del self._containers[key]
+            self._reporter.lose(f"the end of {fields['container_id']} cannot be awaited: {error}")
 
     def _ended(self, key: tuple[int, int], status: int | None) -> None:
         self._reporter.ends(self._containers.pop(key).fields, status)

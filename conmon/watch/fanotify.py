@@ -28,8 +28,10 @@ _AT_FDCWD = -100
 _METADATA = struct.Struct("=IBBHQii")
 _VERSION = 3
 _RESPONSE = struct.Struct("=iI")
-# Every event that is read takes an fd; a process whose event finds none is refused its execve.
-_READ_SIZE = 16 * _METADATA.size
+# Events per read. Each takes an fd, and the kernel refuses the execve of a thread whose event finds
+# none. So they are kept in reserve. Of what is reserved one is always left: to hold a thread takes
+# another fd besides, for a moment.
+_SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Group:
         flags = _CLOEXEC | _NONBLOCK | _CLASS_CONTENT | _UNLIMITED_QUEUE | _UNLIMITED_MARKS
         file_flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_LARGEFILE", 0)
         self.fd = libc.call("fanotify_init", flags | _REPORT_TID, file_flags)
+        self._spare: list[int] = []
+        self.reserve()
 
     def mark(self, file: int) -> None:
         """Hold whoever executes an open file. The mark is on the inode. OSError."""
@@ -59,9 +63,15 @@ class Group:
         libc.call("fanotify_mark", self.fd, _MARK_ADD, mask, _AT_FDCWD, path)
 
     def read(self) -> list[Held]:
-        """Whoever is held by now and was not reported yet; each must be answered."""
+        """Whoever is held by now and was not reported yet; each must be answered.
+
+        `reserve()` is due after the answers.
+        """
+        room = max(1, len(self._spare))
+        while self._spare:
+            os.close(self._spare.pop())
         try:
-            data = os.read(self.fd, _READ_SIZE)
+            data = os.read(self.fd, room * _METADATA.size)
         except BlockingIOError:
             return []
         held = []
@@ -74,6 +84,14 @@ class Group:
             data = data[length:]
         return held
 
+    def reserve(self) -> None:
+        """Keep fds for the next `read()`, as many as can be had."""
+        try:
+            while len(self._spare) < _SPARE:
+                self._spare.append(os.dup(self.fd))
+        except OSError:
+            pass
+
     def allow(self, fd: int) -> None:
         """Let a thread go on."""
         try:
@@ -85,4 +103,5 @@ class Group:
 
     def close(self) -> None:
         """Remove all marks and let all threads go on."""
-        os.close(self.fd)
+        for fd in [self.fd, *self._spare]:
+            os.close(fd)

@@ -35,7 +35,7 @@ from conmon.watch.place import Place
 from conmon.watch.report import Reporter
 
 # A busy machine may keep a process from running for so long.
-_LEAST_DEAD_MAN_NS = 1_000_000_000
+_LEAST_DEAD_MAN_NS = 3_000_000_000
 
 
 class LinkHandler(logging.Handler):

@@ -71,6 +71,7 @@ class Holder:
                 log.exception("thread %d", held.tid)
             finally:
                 self._answer(held.fd, hold)
+        self._group.reserve()
 
     def _answer(self, fd: int, hold: Hold | None) -> None:
         if hold is None:

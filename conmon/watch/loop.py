@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import select
 import time
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 Action = Callable[[], None]
 
@@ -14,7 +17,8 @@ Action = Callable[[], None]
 class Loop:
     """Calls handlers of fds that are ready, and actions whose time has come.
 
-    `wake_ns`: it calls `alive` at least this often, and before each round.
+    One that fails is logged, and the others are served. `alive` is called before each round, and
+    at least every `wake_ns`.
     """
 
     def __init__(self, alive: Action, wake_ns: int) -> None:
@@ -54,13 +58,20 @@ class Loop:
             for fd, events in self._epoll.poll(self._timeout_s()):
                 handler = self._handlers.get(fd)
                 if handler is not None:  # one before it may have forgotten it
-                    handler(events)
+                    _call(handler, events)
             now = time.monotonic_ns()
             while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+                _call(heapq.heappop(self._timers)[2])
 
     def _timeout_s(self) -> float:
         wait = self._wake_ns
         if self._timers:
             wait = min(wait, max(0, self._timers[0][0] - time.monotonic_ns()))
         return wait / 1e9
+
+
+def _call(function: Callable[..., None], *arguments: int) -> None:
+    try:
+        function(*arguments)
+    except Exception:
+        log.exception("An event was not handled")

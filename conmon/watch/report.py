@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from conmon.watch.events import EventType, Source
 from conmon.watch.holds import Hold
 from conmon.watch.link import Outbox
+
+log = logging.getLogger(__name__)
 
 # A notifier that does not read: more than this in its way, bytes, and events are lost.
 _OUTBOX_LIMIT = 64 << 20
@@ -25,8 +28,14 @@ class Reporter:
         """Whether the notifier is so far behind that the next event is to be lost; it counts."""
         if len(self._outbox) <= _OUTBOX_LIMIT:
             return False
-        self.lost += 1
+        self.lose("the callback is too far behind")
         return True
+
+    def lose(self, why: str) -> None:
+        """Count an event that cannot be sent."""
+        self.lost += 1
+        if self.lost == 1:
+            log.warning("Events are lost: %s", why)
 
     def appears(
         self, kind: EventType, fields: dict[str, Any], config: str | None, hold: Hold

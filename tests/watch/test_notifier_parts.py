@@ -18,6 +18,7 @@ from conmon.watch.holds import Holds
 from conmon.watch.link import Decoder, Outbox, encode, receive
 from conmon.watch.loop import Loop
 from conmon.watch.place import Place
+from conmon.watch.report import Reporter
 
 LONG_NS = 600 * 10**9
 # what the three runtimes write, shortened
@@ -115,6 +116,20 @@ def test_outbox_does_not_wait() -> None:
         assert len(outbox) == 0
 
 
+def test_notifier_that_is_too_far_behind(caplog: pytest.LogCaptureFixture) -> None:
+    """Events are lost then, and counted; the log says so once."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        outbox = Outbox(ours)
+        reporter = Reporter(outbox)
+        assert not reporter.is_full()
+        outbox.send({"text": "x" * (65 << 20)})
+        assert reporter.is_full() and reporter.is_full()
+    assert reporter.lost == 2
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "data", "start"),
     [("state.json", RUNC, 99), ("status", CRUN, 99), ("state.json", YOUKI, None)],
@@ -159,8 +174,8 @@ def test_place_stays_below_its_root(tmp_path: Path) -> None:
     place.close()
 
 
-def test_loop_calls_in_time_and_order() -> None:
-    """Actions are called in the order of their times; fds that are forgotten are not served."""
+def test_loop_calls_in_time_and_order(caplog: pytest.LogCaptureFixture) -> None:
+    """Actions come in the order of their times, whatever fails; forgotten fds are not served."""
     rounds: list[None] = []
     loop = Loop(lambda: rounds.append(None), int(TIMEOUT_S) * 10**9)
     called: list[str] = []
@@ -177,6 +192,8 @@ def test_loop_calls_in_time_and_order() -> None:
         loop.at(now + 2_000_000, loop.stop)
         loop.at(now + 2_000_000, lambda: called.append("second"))
         loop.at(now, lambda: called.append("first"))
+        loop.at(now + 1_000_000, lambda: called.append(str(1 // 0)))
         loop.run()
     assert called == ["fd", "first", "second"]
+    assert "ZeroDivisionError" in caplog.text
     assert len(rounds) >= 2

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import ExitStack
 
 import pytest
 from harness_os import TIMEOUT_S, Process
@@ -190,3 +191,28 @@ def test_close_by_the_callback(room: Room, notify: Notify) -> None:
     made.append(notify(recorder))
     run_container(room, "c1")
     assert recorder.of("c1") == [ADD]
+
+
+def test_helper_without_fds(room: Room) -> None:
+    """A helper that has no fds left refuses nobody: containers start, though unseen."""
+    bundles = {name: room.bundle(name, "true") for name in (f"c{n}" for n in range(40))}
+    with Listener(room, LONG, wrapper=["prlimit", "--nofile=32:32"]):
+        for words in (["create"], ["start"]):
+            with ExitStack() as stack:
+                runs = []
+                for name, bundle in bundles.items():
+                    more = [f"--bundle={bundle}"] if words == ["create"] else []
+                    runs.append(stack.enter_context(room.begin(*words, *more, name)))
+                assert [run.wait(TIMEOUT_S) for run in runs] == [0] * len(runs)
+
+
+def test_two_notifiers(room: Room, notify: Notify) -> None:
+    """Each of them holds the container, and each is told everything."""
+    recorders = [Recorder(), Recorder()]
+    for recorder in recorders:
+        notify(recorder, pre_create=True)
+    run_container(room, "c1")
+    for recorder in recorders:
+        recorder.wait(REMOVE, "c1")
+        assert recorder.of("c1") == [PRE_CREATE, ADD, REMOVE]
+        assert [event.paused for event in recorder.events] == [True, True, False]
