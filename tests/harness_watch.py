@@ -45,7 +45,7 @@ class Room:
         self.out.mkdir()
         self.runtime.parent.mkdir()
         shutil.copy(RUNC, self.runtime)
-        for name in ("bin", "proc", "out"):
+        for name in ("bin", "dev", "proc", "out"):
             (self.rootfs / name).mkdir(parents=True)
         shutil.copy(BUSYBOX, self.rootfs / "bin" / "busybox")
         for applet in ("sh", "sleep", "true"):
@@ -66,6 +66,8 @@ class Room:
             "root": {"path": str(self.rootfs), "readonly": True},
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
+                # not in the root directory, which several containers share
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
                 {
                     "destination": "/out",
                     "type": "none",

@@ -76,6 +76,10 @@ class Creation:
             return None
         return pid, born
 
+    def is_of_same(self, other: Creation) -> bool:
+        """Whether both are calls for one container."""
+        return (self.container_id, self.bundle) == (other.container_id, other.bundle)
+
     def fields(self) -> dict[str, Any]:
         """The fields of a ContainerEvent, as far as they are known."""
         return {

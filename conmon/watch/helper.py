@@ -8,17 +8,20 @@ whoever it held.
     python -m conmon.watch.helper FD
 
 FD is its end of a stream socket. The first message that it reads has its settings. Its own
-messages are `ready`, or `failed` with `errno` and `text`; then `event`, `counters` and `log`.
+messages are `ready`, or `failed` with `errno` and `text`; `event`; `counters`; `runtimes`; `log`.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import resource
 import select
 import socket
 import sys
+import time
+from collections.abc import Iterator
 
 from conmon.watch import running
 from conmon.watch.containers import Containers
@@ -34,6 +37,8 @@ from conmon.watch.observer import Observer
 from conmon.watch.place import Place
 from conmon.watch.report import Reporter
 
+# containers of a scan in one round
+_SCAN = 8
 # A busy machine may keep a process from running for so long.
 _LEAST_DEAD_MAN_NS = 3_000_000_000
 
@@ -63,6 +68,8 @@ class Helper:
         self._counters: Message = {}
         self._dead_man: DeadMan | None = None
         self._holder: Holder | None = None
+        self._marks: Marks | None = None
+        self._paths: list[str] = []
         still_ns = max(settings["timeout_ns"], _LEAST_DEAD_MAN_NS)
         self._loop = Loop(self._before_round, still_ns // 4)
         self._reporter = Reporter(outbox)
@@ -77,8 +84,7 @@ class Helper:
         if holds:
             self._dead_man = DeadMan(still_ns)
             self._hold()
-            for found in running.scan(place, roots):
-                self._appeared(found)
+            self._scan(running.scan(place, roots))
         else:
             Observer(self._loop, place, roots, self._appeared)
 
@@ -97,7 +103,16 @@ class Helper:
             timeout_ns=self._settings["timeout_ns"],
             pre_create=self._settings["pre_create"],
         )
-        Marks(self._loop, group, self._settings["root"], self._settings["runtime_paths"])
+        paths = self._settings["runtime_paths"]
+        self._marks = Marks(self._loop, group, self._settings["root"], paths)
+
+    def _scan(self, found: Iterator[running.Running]) -> None:
+        """Take what is there already, little by little: others are held meanwhile."""
+        some = list(itertools.islice(found, _SCAN))
+        for one in some:
+            self._appeared(one)
+        if some:
+            self._loop.at(time.monotonic_ns(), lambda: self._scan(found))
 
     def _appeared(self, found: running.Running) -> None:
         """Take a container that was not seen to begin."""
@@ -117,6 +132,9 @@ class Helper:
         if counters != self._counters:
             self._counters = counters
             self._outbox.send({"kind": "counters", **counters})
+        if self._marks is not None and self._marks.paths != self._paths:
+            self._paths = self._marks.paths
+            self._outbox.send({"kind": "runtimes", "paths": self._paths})
         events = select.EPOLLIN | (select.EPOLLOUT if len(self._outbox) else 0)
         self._loop.watch(self._stream.fileno(), self._on_stream, events)
 

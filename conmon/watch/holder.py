@@ -94,6 +94,8 @@ class Holder:
 
     def _on_create(self, caller: Caller, call: argv.RuntimeCall) -> Hold | None:
         creation = Creation(caller, call)
+        # a wrapper may be watched, and the runtime that it runs
+        again = any(creation.is_of_same(other) for other in self._creations.values())
         try:
             runtime = pidfd.open_process(caller.pid)
         except BaseException:
@@ -103,7 +105,7 @@ class Holder:
         self._loop.watch(runtime, lambda _: self._on_exit(runtime, creation))
         if call.verb is not argv.Verb.CREATE:
             self._look(creation, _FIRST_LOOK_NS)
-        if not self._pre_create or self._reporter.is_full():
+        if not self._pre_create or again or self._reporter.is_full():
             return None
         creation.hold = self.holds.begin(self._timeout_ns)
         kind = EventType.PRE_CREATE_CONTAINER

@@ -34,9 +34,10 @@ class Marks:
         loop.watch(self._inotify.fd, self._on_change)
         self._refresh()
 
-    def __len__(self) -> int:
-        """How many of the runtimes are there."""
-        return len(self._marked)
+    @property
+    def paths(self) -> list[str]:
+        """The runtimes that are there, and marked."""
+        return sorted(self._marked)
 
     def _on_change(self, _: int) -> None:
         changes = self._inotify.read()

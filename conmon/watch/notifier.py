@@ -97,6 +97,8 @@ class ContainerNotifier:
         self._counters = Counter[str]()
         self._earlier = Counter[str]()
         self._watching = True
+        #: the runtimes that are there and watched, in mode "hold"; as of the last event
+        self.runtimes: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._client = Client(self._settings | {"known": []})
@@ -157,7 +159,14 @@ class ContainerNotifier:
         self.close()
 
     def _run(self) -> None:
-        """Serve one helper after the other."""
+        try:
+            self._serve_helpers()
+        finally:
+            self._watching = False
+            self._client.close()
+
+    def _serve_helpers(self) -> None:
+        """Serve one helper after the other, until close() or too many failures."""
         failures = 0
         while failures < _ENOUGH:
             began = time.monotonic()
@@ -167,7 +176,6 @@ class ContainerNotifier:
             if self._closing.wait(_PAUSE_S * failures):
                 return
             self._restart()
-        self._watching = False
         log.error("No helper process stays alive: containers are watched no more")
 
     def _restart(self) -> None:
@@ -199,6 +207,8 @@ class ContainerNotifier:
                     self._deliver(message)
                 elif message["kind"] == "counters":
                     self._counters = Counter({k: n for k, n in message.items() if k != "kind"})
+                elif message["kind"] == "runtimes":
+                    self.runtimes = tuple(message["paths"])
                 elif message["kind"] == "log":
                     log.log(message["level"], "helper: %s", message["text"])
 
@@ -216,7 +226,7 @@ class ContainerNotifier:
         self._note(event, fields)
         try:
             self._callback(event)
-        except Exception:
+        except BaseException:  # SystemExit too: there is no one else on this thread to end
             log.exception("The callback failed for %s %s", event.type.name, event.container_id)
         if message["hold"]:
             self._client.send({"kind": "done", "hold": message["hold"]})

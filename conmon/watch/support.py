@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,10 +103,20 @@ def _pidfd() -> None:
 def _ptrace() -> Support:
     with open("/proc/self/status") as file:
         line = next(line for line in file if line.startswith("CapEff:"))
-    if int(line.split()[1], 16) >> _CAP_SYS_PTRACE & 1:
-        return Support(True, "works")
     needed = "CAP_SYS_PTRACE grants it (root; in a rootful container --cap-add=SYS_PTRACE)"
-    return Support(False, "CAP_SYS_PTRACE is not in effect", needed)
+    if not int(line.split()[1], 16) >> _CAP_SYS_PTRACE & 1:
+        return Support(False, "CAP_SYS_PTRACE is not in effect", needed)
+    if _yama() == "3":
+        return Support(False, "kernel.yama.ptrace_scope is 3", "A value below 3 grants it (sysctl)")
+    return Support(True, "works")
+
+
+def _yama() -> str:
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _first_pid_namespace() -> Support:
@@ -120,8 +131,8 @@ def _first_pid_namespace() -> Support:
 
 
 def _exit_status() -> Support:
-    major, minor = os.uname().release.split(".")[:2]
-    if (int(major), int(minor)) >= (6, 15):
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if version is not None and (int(version[1]), int(version[2])) >= (6, 15):
         return Support(True, "works", required=False)
     return Support(
         False,

@@ -74,8 +74,9 @@ def test_runtime_that_comes_later(room: Room, notify: Notify) -> None:
     recorder = Recorder()
     room.runtime = room.dir / "opt" / "runtimes" / "runc"
     notifier = notify(recorder, runtime_paths=[room.runtime])
+    assert notifier.runtimes == ()
     put(room.runtime)
-    wait_until(lambda: marked(notifier.helper_pid, room.runtime), "the mark")
+    wait_until(lambda: notifier.runtimes == (str(room.runtime),), "the list of runtimes")
     seen_to_begin_and_end(room, recorder, "c1")
 
 

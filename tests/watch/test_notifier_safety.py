@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from contextlib import ExitStack
 
@@ -204,6 +205,30 @@ def test_helper_without_fds(room: Room) -> None:
                     more = [f"--bundle={bundle}"] if words == ["create"] else []
                     runs.append(stack.enter_context(room.begin(*words, *more, name)))
                 assert [run.wait(TIMEOUT_S) for run in runs] == [0] * len(runs)
+
+
+def test_nothing_is_left_of_a_notifier(room: Room) -> None:
+    """After close() it has no fd, no thread and no helper process."""
+
+    def holdings() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    before = holdings()
+    for mode in ("hold", "notify", "hold"):
+        with ContainerNotifier(Recorder(), runtime_paths=[room.runtime], mode=mode) as notifier:
+            helper = Process(notifier.helper_pid)
+        assert not helper.alive()
+        helper.close()
+    assert holdings() == before
+
+
+def test_callback_that_wants_to_exit(room: Room, notify: Notify) -> None:
+    """SystemExit in a callback ends neither the watching nor a hold for good."""
+    recorder = Recorder(lambda event: sys.exit(1))
+    notify(recorder, callback_timeout=600.0)
+    run_container(room, "c1")
+    recorder.wait(REMOVE, "c1")
+    assert recorder.of("c1") == [ADD, REMOVE]
 
 
 def test_two_notifiers(room: Room, notify: Notify) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness_os import TIMEOUT_S
-from harness_watch import ADD, REMOVE, Notify, Recorder, Room, wait_until
+from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, wait_until
 
 from conmon.watch import Source, procfs
 from conmon.watch.pidspace import PidSpace
@@ -117,7 +117,7 @@ def test_runtime_behind_a_script(room: Room, notify: Notify) -> None:
     room.start("c1")
     recorder.wait(REMOVE, "c1")
     room.runtime = runtime
-    assert recorder.of("c1").count(ADD) == recorder.of("c1").count(REMOVE) == 1
+    assert recorder.of("c1") == [PRE_CREATE, ADD, REMOVE]
 
 
 def test_container_that_was_created_unseen(room: Room, notify: Notify) -> None:
