@@ -48,7 +48,9 @@ class Creation:
         #: of PRE_CREATE_CONTAINER
         self.hold: Hold | None = None
         self._born = procfs.stat(caller.pid).start_time
-        self._roots = statefiles.roots(call.root, self.uid, caller.runtime_dir())
+        # a pid file makes it needless to look for the runtime's state, and for its place
+        runtime_dir = "" if call.root or call.pid_file else caller.runtime_dir()
+        self._roots = statefiles.roots(call.root, self.uid, runtime_dir)
         self._pids = PidSpace(caller.pid)
         try:
             self._place = Place.of(caller.pid)
@@ -57,7 +59,8 @@ class Creation:
             raise
         self.pid_file = self._place.path(call.pid_file) if call.pid_file else ""
         self._stale = self._place.identity(self.pid_file) if call.pid_file else None
-        self.conmon_pid, self.name = monitor_of(caller.status.ppid, call.container_id)
+        self.conmon_pid, self.name = 0, ""
+        self._take_monitor(caller.status.ppid)
         self.config: str | None = None
         self.bundle = ""
         if call.verb is not argv.Verb.START:
@@ -68,13 +71,16 @@ class Creation:
         pid = self._pid_of_file() if self.pid_file else self._pid_of_state()
         try:
             pid = self._pids.translate(pid) if pid else 0
-            born = procfs.stat(pid).start_time if pid else 0
+            stat = procfs.stat(pid) if pid else None
         except ProcessLookupError:
             return None
         # older than the runtime that made it: the file is left over, the pid is somebody else's
-        if not pid or (born < self._born and self.call.verb is not argv.Verb.START):
+        made_here = self.call.verb is not argv.Verb.START
+        if stat is None or (made_here and stat.start_time < self._born):
             return None
-        return pid, born
+        if not self.conmon_pid:
+            self._take_monitor(stat.ppid)
+        return pid, stat.start_time
 
     def is_of_same(self, other: Creation) -> bool:
         """Whether both are calls for one container."""
@@ -96,6 +102,11 @@ class Creation:
         """Let go what was kept of the caller."""
         self._pids.close()
         self._place.close()
+
+    def _take_monitor(self, pid: int) -> None:
+        """Take the monitor from among a process and its ancestors."""
+        self.conmon_pid, name = monitor_of(pid, self.container_id)
+        self.name = name or self.name
 
     def _take_bundle(self, bundle: str) -> None:
         self.bundle = bundle

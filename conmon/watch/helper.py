@@ -39,8 +39,8 @@ from conmon.watch.report import Reporter
 
 # containers of a scan in one round
 _SCAN = 8
-# A busy machine may keep a process from running for so long.
-_LEAST_DEAD_MAN_NS = 3_000_000_000
+# How long it may stand still, unless it is to be killed: a busy machine may keep it from running.
+_STILL_NS = 3_000_000_000
 
 
 class LinkHandler(logging.Handler):
@@ -70,19 +70,19 @@ class Helper:
         self._holder: Holder | None = None
         self._marks: Marks | None = None
         self._paths: list[str] = []
-        still_ns = max(settings["timeout_ns"], _LEAST_DEAD_MAN_NS)
-        self._loop = Loop(self._before_round, still_ns // 4)
+        self._loop = Loop(self._before_round, _STILL_NS // 4)
         self._reporter = Reporter(outbox)
         holds = settings["mode"] == "hold"
         self._containers = Containers(Ends(self._loop, privileged=holds), self._reporter)
-        self._loop.watch(stream.fileno(), self._on_stream)
+        self._events = select.EPOLLIN
+        self._loop.watch(stream.fileno(), self._on_stream, self._events)
         # a process that the notifier forked may keep its end of the stream open
         self._loop.watch(os.pidfd_open(os.getppid()), lambda _: self._loop.stop())
         for fields in settings["known"]:
             self._containers.resume(fields)
         place, roots = Place(settings["root"], "/"), settings["state_roots"]
         if holds:
-            self._dead_man = DeadMan(still_ns)
+            self._dead_man = DeadMan(_STILL_NS)
             self._hold()
             self._scan(running.scan(place, roots))
         else:
@@ -136,7 +136,9 @@ class Helper:
             self._paths = self._marks.paths
             self._outbox.send({"kind": "runtimes", "paths": self._paths})
         events = select.EPOLLIN | (select.EPOLLOUT if len(self._outbox) else 0)
-        self._loop.watch(self._stream.fileno(), self._on_stream, events)
+        if events != self._events:
+            self._events = events
+            self._loop.watch(self._stream.fileno(), self._on_stream, events)
 
     def _on_stream(self, _: int) -> None:
         self._outbox.flush()

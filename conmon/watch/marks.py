@@ -27,7 +27,7 @@ class Marks:
         self._group = group
         self._root = root
         self._paths = paths
-        self._marked: dict[str, tuple[int, int]] = {}
+        self._marked: set[str] = set()
         #: by inotify watch: the names that lead to a runtime
         self._names: dict[int, set[str]] = {}
         self._inotify = Inotify()
@@ -64,15 +64,13 @@ class Marks:
         try:
             fd = os.open(walk(self._root, path)[1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            self._marked.pop(path, None)
+            self._marked.discard(path)
             return
         try:
-            info = os.fstat(fd)
-            identity = info.st_dev, info.st_ino
-            if self._marked.get(path) != identity and stat.S_ISREG(info.st_mode):
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                # once more does no harm; and another inode may have the number of the last one
                 self._group.mark(fd)
-                self._marked[path] = identity
-                log.debug("%s is watched", path)
+                self._marked.add(path)
         except OSError as error:
             log.warning("%s cannot be watched: %s", path, error)
         finally:

@@ -33,7 +33,7 @@ class Status:
     ns_pids: tuple[int, ...]
 
 
-def read(pid: int, name: str, limit: int = 1 << 20) -> bytes:
+def read(pid: int, name: str, limit: int = 1 << 14) -> bytes:
     """Read a file of /proc/PID. ProcessLookupError; PermissionError."""
     try:
         fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -71,5 +71,5 @@ def status(pid: int) -> Status:
 
 def command_line(pid: int) -> list[str]:
     """The arguments of a process; none of a kernel thread or zombie. ProcessLookupError."""
-    data = read(pid, "cmdline")
+    data = read(pid, "cmdline", 1 << 20)
     return [os.fsdecode(word) for word in data.removesuffix(b"\0").split(b"\0")] if data else []

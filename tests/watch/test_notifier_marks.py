@@ -34,8 +34,8 @@ def flip(path: Path) -> None:
     link.rename(path.parent)
 
 
-def write_in_place(path: Path) -> None:
-    """Write a file anew without a rename."""
+def make_anew(path: Path) -> None:
+    """Remove a file, and make it without a rename: the inode may have the same number."""
     assert RUNC is not None
     path.unlink()
     shutil.copy(RUNC, path)
@@ -56,7 +56,7 @@ def seen_to_begin_and_end(room: Room, recorder: Recorder, name: str) -> None:
     assert recorder.of(name) == [ADD, REMOVE]
 
 
-@pytest.mark.parametrize("change", [put, flip, write_in_place])
+@pytest.mark.parametrize("change", [put, flip, make_anew])
 def test_replaced_runtime(room: Room, notify: Notify, change: Change) -> None:
     """A runtime that takes another one's name is watched, and again when that happens twice."""
     recorder = Recorder()

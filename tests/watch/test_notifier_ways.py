@@ -120,9 +120,9 @@ def test_runtime_behind_a_script(room: Room, notify: Notify) -> None:
     assert recorder.of("c1") == [PRE_CREATE, ADD, REMOVE]
 
 
-def test_container_that_was_created_unseen(room: Room, notify: Notify) -> None:
-    """Its start is seen: ADD comes before the entry point, with what the runtime's state tells."""
-    pid = room.create("c1", "exit 3", hostname="unseen")
+def test_container_that_was_created_unseen(room: Room, notify: Notify, any_conmon: Path) -> None:
+    """Its start is seen: ADD comes before the entry point, with what can still be known."""
+    pid = room.monitored(any_conmon, "c1", "exit 3", "happy_name", hostname="unseen")
     recorder = Recorder()
     notify(recorder)
     room.start("c1")
@@ -134,6 +134,7 @@ def test_container_that_was_created_unseen(room: Room, notify: Notify) -> None:
     assert added.bundle == str(room.dir / "bundles" / "c1")
     assert added.container_config is not None
     assert added.container_config["hostname"] == "unseen"
+    assert added.container_name == "happy_name" and added.conmon_pid > 0
     assert removed.exit_status == 3
 
 
@@ -211,7 +212,7 @@ def test_runtime_in_other_namespaces(room: Room, notify: Notify) -> None:
     assert recorder.wait(REMOVE, "c1").exit_signal == signal.SIGKILL
 
 
-def test_pid_of_another_namespace_by_search() -> None:
+def test_pid_of_another_namespace_by_search(room: Room) -> None:
     """Without help of the kernel a pid of another PID namespace is found among all processes."""
     argv = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "sleep 60 & echo $!; wait"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as outer:
