@@ -193,12 +193,6 @@ class Listener:
         assert wait_fd(self._process.stdout.fileno(), Deadline()), "the listener says nothing"
         return self._process.stdout.readline().decode().rstrip("\n")
 
-    def line_of(self, container_id: str) -> str:
-        """Its next line about a container: the host's other containers may be among its lines."""
-        while (line := self.line()).split()[1] != container_id:
-            assert line, "the listener has ended"
-        return line
-
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
@@ -229,14 +223,22 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Recorder:
-    """A callback that keeps what it was called with, and may do more."""
+    """A callback that keeps what it was called with, and may do more.
 
-    def __init__(self, action: Callable[[ContainerEvent], object] = lambda event: None) -> None:
+    `only`: it passes over containers that have another name.
+    """
+
+    def __init__(
+        self, action: Callable[[ContainerEvent], object] = lambda event: None, only: str = ""
+    ) -> None:
+        self._only = only
         self.events: list[ContainerEvent] = []
         self._action = action
         self._changed = threading.Condition()
 
     def __call__(self, event: ContainerEvent) -> None:
+        if self._only not in ("", event.container_name):
+            return
         with self._changed:
             self.events.append(event)
             self._changed.notify_all()

@@ -57,6 +57,10 @@ class MonitorCall:
 
     container_id: str
     name: str = ""
+    bundle: str = "."
+    pid_file: str = ""
+    #: it is for a process that is executed in a running container
+    is_exec: bool = False
 
 
 def is_container_id(text: str) -> bool:
@@ -103,7 +107,13 @@ def monitor_call(argv: Sequence[str]) -> MonitorCall | None:
     container_id = given.get("cid") or given.get("c") or ""
     if not is_container_id(container_id) or not {"r", "runtime"} & given.keys():
         return None
-    return MonitorCall(container_id, given.get("name") or given.get("n") or "")
+    return MonitorCall(
+        container_id,
+        name=given.get("name") or given.get("n") or "",
+        bundle=given.get("bundle") or given.get("b") or ".",
+        pid_file=given.get("container-pidfile") or given.get("p") or f"pidfile-{container_id}",
+        is_exec="exec-process-spec" in given,
+    )
 
 
 def _options(

@@ -23,6 +23,8 @@ class Source(enum.StrEnum):
     EXEC = "exec"
     #: a runtime's state directory
     STATE = "state"
+    #: the monitor of a container that was there already
+    MONITOR = "monitor"
     #: the container's pidfd
     PIDFD = "pidfd"
 

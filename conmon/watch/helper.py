@@ -84,9 +84,9 @@ class Helper:
         if holds:
             self._dead_man = DeadMan(_STILL_NS)
             self._hold()
-            self._scan(running.scan(place, roots))
         else:
             Observer(self._loop, place, roots, self._appeared)
+        self._scan(itertools.chain(running.scan_monitors(), running.scan(place, roots)))
 
     def run(self) -> None:
         """Serve until the notifier is gone."""

@@ -1,7 +1,8 @@
-"""Containers that are there already, by what their runtimes wrote down."""
+"""Containers that are there already, by what their monitors and runtimes tell."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from typing import Any
 
 from conmon.watch import argv, bundles, procfs, statefiles
 from conmon.watch.events import Source
+from conmon.watch.pidspace import PidSpace
 from conmon.watch.place import Place
 from conmon.watch.statefiles import State
+
+_PID_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,46 @@ def scan(place: Place, roots: Iterable[str]) -> Iterator[Running]:
             found = look(place, state) if state is not None else None
             if found is not None:
                 yield found
+
+
+def scan_monitors() -> Iterator[Running]:
+    """All containers that have a monitor, wherever their runtime keeps its state."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            call = argv.monitor_call(procfs.command_line(int(name)))
+            found = _monitored(int(name), call) if call is not None else None
+        except OSError:
+            continue  # gone, or not ours to look into
+        if found is not None:
+            yield found
+
+
+def _monitored(pid: int, call: argv.MonitorCall) -> Running | None:
+    """The container of a monitor. OSError."""
+    with contextlib.closing(Place.of(pid)) as place, contextlib.closing(PidSpace(pid)) as pids:
+        text = place.read(call.pid_file, _PID_SIZE).strip()
+        if call.is_exec or not text.isdigit():
+            return None
+        container_pid = pids.translate(int(text))
+        stat = procfs.stat(container_pid)
+        # any process may have any command line; this one has the container for its child
+        if stat.ppid != pid or stat.state == "Z":
+            return None
+        bundle = place.path(call.bundle)
+        config = bundles.read_config(place, bundle)
+    fields = {
+        "container_id": call.container_id,
+        "container_name": call.name or bundles.name_of(bundles.parse_config(config)),
+        "container_pid": container_pid,
+        "start_time": stat.start_time,
+        "bundle": bundle,
+        "conmon_pid": pid,
+        "uid": procfs.status(pid).uid,
+        "source": Source.MONITOR,
+    }
+    return Running(fields, config, container_pid, stat.start_time)
 
 
 def names(place: Place, root: str) -> list[str]:

@@ -79,7 +79,7 @@ def test_life_of_a_container(watched: Watched, shared: Path, go: threading.Event
     name, mark = podman.name(), shared / "mark"
     script = "echo here >/shared/mark; exit 7"
     args = ("--name", name, "-v", f"{shared}:/shared", "--hostname", "happy", IMAGE)
-    recorder = Recorder(lambda event: event.type is ADD and go.wait(TIMEOUT_S))
+    recorder = Recorder(lambda event: event.type is ADD and go.wait(TIMEOUT_S), name)
     with (
         ContainerNotifier(
             recorder, runtime_paths=[watched.runtime], callback_timeout=60, pre_create=True

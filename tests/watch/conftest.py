@@ -12,7 +12,7 @@ import pytest
 from harness import Guard
 from harness_watch import BUSYBOX, CLASSIC_CONMON, RUNC, Notify, Recorder, Room
 
-from conmon.watch import ContainerNotifier, support_details
+from conmon.watch import ContainerEvent, ContainerNotifier, support_details
 from conmon.watch.support import missing
 
 
@@ -51,7 +51,13 @@ def notify(room: Room) -> Iterator[Notify]:
         def make(callback: Recorder, **settings: Any) -> ContainerNotifier:
             settings.setdefault("runtime_paths", [room.runtime])
             settings.setdefault("callback_timeout", 20.0)
-            return stack.enter_context(ContainerNotifier(callback, **settings))
+
+            def own(event: ContainerEvent) -> None:
+                # others may run containers on this host at the same time
+                if not event.bundle or event.bundle.startswith(f"{room.dir}/"):
+                    callback(event)
+
+            return stack.enter_context(ContainerNotifier(own, **settings))
 
         yield make
 

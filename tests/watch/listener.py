@@ -13,13 +13,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from conmon.watch import ContainerEvent, ContainerNotifier
 
 
 def main(runtime: str, timeout_s: str, *words: str) -> None:
+    room = Path(runtime).parent.parent
+    ready = threading.Event()
+
     def tell(event: ContainerEvent) -> None:
+        ready.wait()
+        # others may run containers on this host at the same time
+        if event.bundle and room not in Path(event.bundle).parents:
+            return
         print(event.type.name, event.container_id, event.container_pid, event.paused, flush=True)
         if "hang" in words:
             threading.Event().wait()
@@ -36,6 +44,7 @@ def main(runtime: str, timeout_s: str, *words: str) -> None:
         os.read(0, 1)
         os._exit(0)
     print(notifier.helper_pid, notifier.mode, flush=True)
+    ready.set()
     sys.stdin.read()
     notifier.close()
 

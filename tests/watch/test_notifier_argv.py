@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conmon.watch.argv import MonitorCall, RuntimeCall, Verb, monitor_call, runtime_call
@@ -73,7 +73,17 @@ def test_value_that_looks_like_another_option() -> None:
 )
 def test_spellings_of_a_monitor(line: str) -> None:
     """Id and name, in all spellings; the values of other options are not taken for them."""
-    assert monitor_call(line.split()) == MonitorCall("c1", "name")
+    call = monitor_call(line.split())
+    assert call is not None
+    assert (call.container_id, call.name, call.is_exec) == ("c1", "name", False)
+
+
+def test_paths_of_a_monitor() -> None:
+    """Bundle and pid file are given, or have their defaults; an exec session is told apart."""
+    line = "conmon -c c1 -r /r -b /b -p /p -e --exec-process-spec /x"
+    assert monitor_call(line.split()) == MonitorCall("c1", "", "/b", "/p", is_exec=True)
+    line = "conmon -c c1 -r /r"
+    assert monitor_call(line.split()) == MonitorCall("c1", "", ".", "pidfile-c1")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +94,7 @@ def test_what_is_no_monitor(line: str) -> None:
     assert monitor_call(line.split()) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12), max_size=12))
 def test_any_words(words: list[str]) -> None:
     """No command line makes the parsers fail, and an id is never a way out of a directory."""

@@ -92,9 +92,9 @@ def test_notify_without_privileges(own_state: Room) -> None:
     with Listener(own_state, "20", "auto", wrapper=POWERLESS) as listener:
         assert listener.mode == "notify"
         pid = own_state.create("c1", "sleep 60")
-        assert listener.line_of("c1") == f"ADD_CONTAINER c1 {pid} False"
+        assert listener.line() == f"ADD_CONTAINER c1 {pid} False"
         os.kill(pid, signal.SIGKILL)
-        assert listener.line_of("c1") == f"REMOVE_CONTAINER c1 {pid} False"
+        assert listener.line() == f"REMOVE_CONTAINER c1 {pid} False"
 
 
 def test_notify_leaves_out_what_was_there(own_state: Room, notify: Notify) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from harness_os import TIMEOUT_S
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conmon.watch import statefiles
@@ -79,6 +79,7 @@ def test_holds_have_a_bound() -> None:
     assert 0 < sum(one.number == 0 for one in several) < 1000
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), st.text()), max_size=5), st.integers(1, 50))
 def test_messages_in_pieces(messages: list[dict[str, str]], size: int) -> None:
     """Messages come out as they went in, however the stream is cut."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness_os import TIMEOUT_S
-from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, wait_until
+from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room
 
 from conmon.watch import Source, procfs
 from conmon.watch.pidspace import PidSpace
@@ -165,8 +165,7 @@ def test_bad_configuration(room: Room, notify: Notify, text: str) -> None:
     (bundle / "config.json").write_text(text, encoding="latin-1")
     with room.begin("create", "--bundle", bundle, "c1") as create:
         assert create.wait(TIMEOUT_S) != 0
-    wait_until(lambda: len(recorder.events) == 1, "the event")
-    assert recorder.events[0].container_config is None
+    assert recorder.wait(PRE_CREATE, "c1").container_config is None
 
 
 def test_bundle_with_a_fifo(room: Room, notify: Notify) -> None:
@@ -177,7 +176,7 @@ def test_bundle_with_a_fifo(room: Room, notify: Notify) -> None:
     (bundle / "config.json").unlink()
     os.mkfifo(bundle / "config.json")
     with room.begin("create", "--bundle", bundle, "bad"):
-        wait_until(lambda: len(recorder.events) == 1, "the event")
+        recorder.wait(PRE_CREATE, "bad")
     room.create("c1")
     recorder.wait(ADD, "c1")
 
@@ -260,6 +259,25 @@ def test_termination_of_what_is_no_container(notify: Notify) -> None:
     for bad in ("", "..", "a/b", "a b"):
         with pytest.raises(ValueError, match="container id"):
             notifier.add_watch_container_termination(bad, os.getpid())
+
+
+@pytest.mark.parametrize("mode", ["hold", "notify"])
+def test_monitored_containers_that_are_there(
+    room: Room, notify: Notify, any_conmon: Path, mode: str
+) -> None:
+    """With `initial` monitors tell of their containers, wherever the runtime has its state."""
+    pid = room.monitored(any_conmon, "old", "sleep 60", "happy_name", hostname="old")
+    recorder = Recorder()
+    notify(recorder, initial=True, mode=mode)
+    added = recorder.wait(ADD, "old")
+    assert (added.container_pid, added.source, added.paused) == (pid, Source.MONITOR, False)
+    assert (added.container_name, added.uid) == ("happy_name", 0)
+    assert added.bundle == str(room.dir / "bundles" / "old")
+    assert added.container_config is not None
+    assert added.container_config["hostname"] == "old"
+    os.kill(pid, signal.SIGKILL)
+    assert recorder.wait(REMOVE, "old").exit_signal == signal.SIGKILL
+    assert recorder.of("old") == [ADD, REMOVE]
 
 
 def test_containers_that_are_there(
