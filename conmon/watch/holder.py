@@ -13,9 +13,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import dataclass
 
 from conmon.watch import argv, fanotify, pidfd
-from conmon.watch.containers import Containers
+from conmon.watch.containers import Container, Containers
 from conmon.watch.creation import Caller, Creation, runtime_path
 from conmon.watch.events import EventType
 from conmon.watch.execve import NotHeldError
@@ -27,6 +28,14 @@ log = logging.getLogger(__name__)
 
 # `run` and `restore` may stay for the container's life: how often to look for its pid meanwhile
 _FIRST_LOOK_NS, _LOOKS_NS = 5_000_000, 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a thread waits for."""
+
+    hold: Hold
+    stranger: bool = False
 
 
 class Holder:
@@ -60,9 +69,9 @@ class Holder:
 
     def _on_held(self, _: int) -> None:
         for held in self._group.read():
-            hold = None
+            wait: Wait | None = None
             try:
-                hold = self._judge(held)
+                wait = self._judge(held)
             except (OSError, NotHeldError) as error:
                 self.unread += 1
                 log.debug("thread %d is not understood: %s", held.tid, error)
@@ -70,17 +79,17 @@ class Holder:
                 self.unread += 1
                 log.exception("thread %d", held.tid)
             finally:
-                self._answer(held.fd, hold)
+                self._answer(held.fd, wait)
         self._group.reserve()
 
-    def _answer(self, fd: int, hold: Hold | None) -> None:
-        if hold is None:
+    def _answer(self, fd: int, wait: Wait | None) -> None:
+        if wait is None:
             self._group.allow(fd)
         else:
-            self.holds.wait(hold, fd)
-            self._loop.at(hold.deadline_ns, self.holds.expire)
+            self.holds.wait(wait.hold, fd, wait.stranger)
+            self._loop.at(wait.hold.deadline_ns, self.holds.expire)
 
-    def _judge(self, held: fanotify.Held) -> Hold | None:
+    def _judge(self, held: fanotify.Held) -> Wait | None:
         """What a thread is to wait for; None if it may go on. OSError; NotHeldError."""
         caller = Caller(held.tid, runtime_path(held.fd))
         call = argv.runtime_call(caller.argv)
@@ -92,7 +101,7 @@ class Holder:
             return None  # runtimes execute themselves once more, from a copy
         return self._on_create(caller, call)
 
-    def _on_create(self, caller: Caller, call: argv.RuntimeCall) -> Hold | None:
+    def _on_create(self, caller: Caller, call: argv.RuntimeCall) -> Wait | None:
         creation = Creation(caller, call)
         # a wrapper may be watched, and the runtime that it runs
         again = any(creation.is_of_same(other) for other in self._creations.values())
@@ -110,7 +119,7 @@ class Holder:
         creation.hold = self.holds.begin(self._timeout_ns)
         kind = EventType.PRE_CREATE_CONTAINER
         self._reporter.appears(kind, creation.fields(), creation.config, creation.hold)
-        return creation.hold
+        return Wait(creation.hold)
 
     def _on_exit(self, runtime: int, creation: Creation) -> None:
         self._loop.forget(runtime)
@@ -127,38 +136,45 @@ class Holder:
             longer = min(2 * pause_ns, _LOOKS_NS)
             self._loop.at(time.monotonic_ns() + pause_ns, lambda: self._look(creation, longer))
 
-    def _on_start(self, caller: Caller, call: argv.RuntimeCall) -> Hold | None:
+    def _on_start(self, caller: Caller, call: argv.RuntimeCall) -> Wait | None:
         for creation in self._creations.values():
             if creation.container_id == call.container_id:
                 self._found(creation)  # its runtime exits just now
-        for container in self._containers.of_id(call.container_id):
-            if caller.status.uid in (0, container.fields.get("uid")):
-                return container.hold
+        known = self._containers.of_id(call.container_id)
+        known.sort(key=lambda container: _is_stranger(caller, container))
+        if known:
+            return Wait(known[0].hold, _is_stranger(caller, known[0]))
         # its creation was not seen
         creation = Creation(caller, call)
         try:
-            return self._found(creation)
+            found = self._found(creation)
         finally:
             creation.close()
+        return Wait(found.hold, _is_stranger(caller, found)) if found is not None else None
 
-    def _found(self, creation: Creation) -> Hold | None:
-        """Report a container if it has a process by now, once; the hold of its ADD_CONTAINER."""
+    def _found(self, creation: Creation) -> Container | None:
+        """Report a container if it has a process by now, once; whether it is there."""
         process = creation.find_process()
         if process is None:
             return None
         pid, start_time = process
         container = self._containers.get(pid, start_time)
-        if container is None:
-            fields = creation.fields() | {"container_pid": pid, "start_time": start_time}
-            hold = self.holds.begin(self._budget_ns(creation))
-            container = self._containers.add(fields, creation.config, hold)
+        if container is not None:
+            return container
+        fields = creation.fields() | {"container_pid": pid, "start_time": start_time}
+        hold = self.holds.begin(self._budget_ns(creation))
+        container = self._containers.add(fields, creation.config, hold)
         if container is None:
             self.holds.answered(hold.number)
-            return None
-        return container.hold
+        return container
 
     def _budget_ns(self, creation: Creation) -> int:
         """How long the container may be held for its ADD_CONTAINER."""
         if creation.call.verb not in (argv.Verb.CREATE, argv.Verb.START):
             return 0  # the entry point may be running
         return self._timeout_ns - (creation.hold.lasted_ns if creation.hold else 0)
+
+
+def _is_stranger(caller: Caller, container: Container) -> bool:
+    """Whether a caller is neither root nor the container's user."""
+    return caller.status.uid not in (0, container.fields.get("uid"))

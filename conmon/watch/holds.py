@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# More that wait for one event than any engine has, and fewer than we have fds
-_WAITERS = 16
+# More that wait for one event than any engine has, and fewer than we have fds. Strangers are those
+# who could hardly start the container: they must not take the places of those who can.
+_WAITERS, _STRANGERS = 16, 4
 _HOLDS = 256
 
 
 class Hold:
     """The time between an event and the return of its callback."""
 
-    __slots__ = ("began_ns", "deadline_ns", "ended_ns", "number", "waiting")
+    __slots__ = ("began_ns", "deadline_ns", "ended_ns", "number", "strangers", "waiting")
 
     def __init__(self, number: int, budget_ns: int) -> None:
         self.number = number
@@ -27,6 +28,7 @@ class Hold:
         self.ended_ns: int | None = None if budget_ns > 0 else self.began_ns
         #: fanotify fds of the threads that wait
         self.waiting: list[int] = []
+        self.strangers: list[int] = []
 
     @property
     def lasted_ns(self) -> int:
@@ -59,10 +61,13 @@ class Holds:
         self._holds[hold.number] = hold
         return hold
 
-    def wait(self, hold: Hold, fd: int) -> None:
+    def wait(self, hold: Hold, fd: int, stranger: bool = False) -> None:
         """Hold one more thread, as long as `hold` lasts."""
-        if hold.ended_ns is None and len(hold.waiting) < _WAITERS:
-            hold.waiting.append(fd)
+        waiting, limit = (hold.waiting, _WAITERS)
+        if stranger:
+            waiting, limit = (hold.strangers, _STRANGERS)
+        if hold.ended_ns is None and len(waiting) < limit:
+            waiting.append(fd)
         else:
             self._allow(fd)
 
@@ -83,6 +88,7 @@ class Holds:
     def _end(self, hold: Hold) -> None:
         if hold.ended_ns is None:
             hold.ended_ns = time.monotonic_ns()
-        for fd in hold.waiting:
+        for fd in hold.waiting + hold.strangers:
             self._allow(fd)
         hold.waiting.clear()
+        hold.strangers.clear()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from harness_os import TIMEOUT_S, Process
@@ -229,6 +232,33 @@ def test_callback_that_wants_to_exit(room: Room, notify: Notify) -> None:
     run_container(room, "c1")
     recorder.wait(REMOVE, "c1")
     assert recorder.of("c1") == [ADD, REMOVE]
+
+
+def test_starts_by_others(room: Room, notify: Notify) -> None:
+    """Other users who try to start a container leave room among those who wait for ADD."""
+    go = threading.Event()
+    recorder = Recorder(lambda event: go.wait(4 * TIMEOUT_S))
+    with ExitStack() as stack:
+        # they must reach the runtime; its state they cannot
+        place = Path(stack.enter_context(TemporaryDirectory()))
+        place.chmod(0o755)
+        room.runtime = Path(shutil.move(room.runtime, place))
+        notify(recorder, callback_timeout=600.0)
+        room.create("c1", "echo here >/out/c1")
+        recorder.wait(ADD, "c1")
+        argv = ["setpriv", "--reuid=65534", "--clear-groups", *room.words("start", "c1")]
+        others = []
+        for _ in range(40):
+            other = subprocess.Popen(["sh", "-c", 'exec "$@" 2>/dev/null', "sh", *argv])
+            others.append(stack.enter_context(other))
+        stack.callback(go.set)
+        wait_until(lambda: sum(other.poll() is not None for other in others) > 20, "the others")
+        start = stack.enter_context(room.begin("start", "c1"))
+        wait_until(lambda: is_held(start.pid), "the runtime to be held")
+        assert not (room.out / "c1").exists()
+        go.set()
+        assert start.wait(TIMEOUT_S) == 0
+        assert all(other.wait(TIMEOUT_S) != 0 for other in others)
 
 
 def test_two_notifiers(room: Room, notify: Notify) -> None:
