@@ -168,13 +168,15 @@ class ContainerNotifier:
     def _serve_helpers(self) -> None:
         """Serve one helper after the other, until close() or too many failures."""
         failures = 0
-        while failures < _ENOUGH:
+        while True:
             began = time.monotonic()
             self._serve()
             self._client.close()
             failures = failures + 1 if time.monotonic() - began < _SOON_S else 0
             if self._closing.wait(_PAUSE_S * failures):
                 return
+            if failures >= _ENOUGH:
+                break
             self._restart()
         log.error("No helper process stays alive: containers are watched no more")
 

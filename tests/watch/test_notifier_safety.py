@@ -103,6 +103,26 @@ def test_helper_that_is_stopped_or_killed(
     assert recorder.of("old") == recorder.of("c2") == [ADD, REMOVE]
 
 
+def test_helpers_that_do_not_stay_alive(
+    room: Room, notify: Notify, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After several in a row none takes their place; that is said, and containers start."""
+    notifier = notify(Recorder())
+
+    def is_over() -> bool:
+        return notifier.helper_pid != helper.pid or not notifier.statistics().watching
+
+    with caplog.at_level(logging.ERROR):
+        while notifier.statistics().watching:
+            helper = Process(notifier.helper_pid)
+            helper.signal(signal.SIGKILL)
+            wait_until(is_over, "another helper, or the end")
+            helper.close()
+    assert 1 < notifier.statistics().restarts < 10
+    assert "watched no more" in caplog.text
+    run_container(room, "c1")
+
+
 def test_container_that_begins_and_ends_without_a_helper(room: Room, notify: Notify) -> None:
     """What was known before a helper died is not forgotten: its end is told by the next one."""
     recorder = Recorder()
