@@ -25,9 +25,6 @@ class Ends:
         self._privileged = privileged
         self._fds: set[int] = set()
 
-    def __len__(self) -> int:
-        return len(self._fds)
-
     def watch(self, pid: int, start_time: int, ended: Ended) -> None:
         """Call `ended` with the wait(2) status, None if it cannot be known. ProcessLookupError."""
         fd = pidfd.open_process(pid, start_time)

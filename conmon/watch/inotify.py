@@ -16,22 +16,18 @@ _READ_SIZE = 1 << 16
 class Mask(enum.IntFlag):
     """Kinds of changes."""
 
-    ATTRIB = 0x4
     CLOSE_WRITE = 0x8
     MOVED_FROM = 0x40
     MOVED_TO = 0x80
     CREATE = 0x100
     DELETE = 0x200
-    DELETE_SELF = 0x400
-    MOVE_SELF = 0x800
-    Q_OVERFLOW = 0x4000
     IGNORED = 0x8000
     ONLYDIR = 0x0100_0000
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. `watch` is -1 when changes were lost (Mask.Q_OVERFLOW)."""
+    """One change. `watch` is -1 when changes were lost (IN_Q_OVERFLOW)."""
 
     watch: int
     mask: Mask
@@ -48,13 +44,6 @@ class Inotify:
         """Watch a directory; the number of its watch. The same directory has the same. OSError."""
         return libc.call("inotify_add_watch", self.fd, os.fsencode(path), mask | Mask.ONLYDIR)
 
-    def remove(self, watch: int) -> None:
-        """Watch a directory no more."""
-        try:
-            libc.call("inotify_rm_watch", self.fd, watch)
-        except OSError:
-            pass  # it was removed, and its watch with it
-
     def read(self) -> list[Change]:
         """All changes up to now."""
         found: list[Change] = []
@@ -68,7 +57,3 @@ class Inotify:
                 name = data[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
                 found.append(Change(watch, Mask(mask), os.fsdecode(name)))
                 data = data[_EVENT.size + length :]
-
-    def close(self) -> None:
-        """Forget all."""
-        os.close(self.fd)
