@@ -13,6 +13,7 @@ messages are `ready`, or `failed` with `errno` and `text`; `event`; `counters`; 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -82,6 +83,8 @@ class Helper:
             self._containers.resume(fields)
         place, roots = Place(settings["root"], "/"), settings["state_roots"]
         if holds:
+            with contextlib.suppress(PermissionError):
+                os.setgroups([])  # a group of ours must give no rights to who names us a path
             self._dead_man = DeadMan(_STILL_NS)
             self._hold()
         else:

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-_STATUS = re.compile(rb"^(Tgid|PPid|Uid|NSpid):\s*(.*)$", re.MULTILINE)
+_STATUS = re.compile(rb"^(Tgid|PPid|Uid|Gid|NSpid):\s*(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,9 @@ class Status:
 
     pid: int
     ppid: int
-    #: effective user id
+    #: effective ids
     uid: int
+    gid: int
     #: one pid for each PID namespace, from ours inwards
     ns_pids: tuple[int, ...]
 
@@ -63,6 +64,7 @@ def status(pid: int) -> Status:
             pid=int(found[b"Tgid"][0]),
             ppid=int(found[b"PPid"][0]),
             uid=int(found[b"Uid"][1]),
+            gid=int(found[b"Gid"][1]),
             ns_pids=tuple(map(int, found[b"NSpid"])),
         )
     except KeyError:

@@ -97,6 +97,18 @@ def test_notify_without_privileges(own_state: Room) -> None:
         assert listener.line() == f"REMOVE_CONTAINER c1 {pid} False"
 
 
+def test_hold_with_what_is_named_only(room: Room) -> None:
+    """The two capabilities that support_details() asks for are enough."""
+    caps = "-all,+sys_admin,+sys_ptrace"
+    wrapper = ["setpriv", f"--bounding-set={caps}", "--inh-caps=-all"]
+    with Listener(room, "20", "auto", wrapper=wrapper) as listener:
+        assert listener.mode == "hold"
+        pid = room.create("c1", "sleep 60")
+        assert listener.line() == f"ADD_CONTAINER c1 {pid} True"
+        os.kill(pid, signal.SIGKILL)
+        assert listener.line() == f"REMOVE_CONTAINER c1 {pid} False"
+
+
 def test_notify_leaves_out_what_was_there(own_state: Room, notify: Notify) -> None:
     """Containers from before are told of only with `initial`."""
     own_state.create("old", "sleep 60")

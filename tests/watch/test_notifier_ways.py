@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from harness_os import TIMEOUT_S
-from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room
+from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, wait_until
 
-from conmon.watch import Source, procfs
+from conmon.watch import ContainerNotifier, Source, procfs
 from conmon.watch.pidspace import PidSpace
 
 IN_THREAD = """
@@ -181,6 +184,36 @@ def test_bundle_with_a_fifo(room: Room, notify: Notify) -> None:
     recorder.wait(ADD, "c1")
 
 
+def test_files_that_the_caller_may_not_read(room: Room, notify: Notify) -> None:
+    """A user's bundle does not make the notifier read what that user may not, nor open devices."""
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        secret = place / "secret.json"
+        secret.write_text('{"hostname": "secret"}')
+        secret.chmod(0o640)  # for root's group
+        room.runtime = Path(shutil.move(room.runtime, place))
+        recorder = Recorder()
+        with ContainerNotifier(recorder, runtime_paths=[room.runtime], pre_create=True):
+            for kind in ("plain", "secret", "device"):
+                bundle = place / kind
+                bundle.mkdir()
+                config = bundle / "config.json"
+                if kind == "plain":
+                    config.write_text('{"hostname": "plain"}')
+                elif kind == "secret":
+                    config.symlink_to(secret)
+                else:
+                    os.mknod(config, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # zeros for ever
+                argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+                argv += room.words("create", "--bundle", bundle, kind)
+                subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False)
+                event = recorder.wait(PRE_CREATE, kind)
+                assert event.uid == 65534
+                expected = {"hostname": "plain"} if kind == "plain" else None
+                assert event.container_config == expected
+
+
 def test_runtime_in_other_namespaces(room: Room, notify: Notify) -> None:
     """Pids are those of the watcher, files those of the caller's mount namespace."""
     recorder = Recorder()
@@ -223,7 +256,7 @@ def test_pid_of_another_namespace_by_search(room: Room) -> None:
             space = PidSpace(first)
             found = space.search(inner_pid)
             assert found == space.translate(inner_pid)
-            assert procfs.command_line(found) == ["sleep", "60"]
+            wait_until(lambda: procfs.command_line(found) == ["sleep", "60"], "the very process")
             with pytest.raises(ProcessLookupError):
                 space.search(4_000_000)
             with pytest.raises(ProcessLookupError):
