@@ -1,0 +1,48 @@
+"""conmonctl: run a command; failures become one message and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """The program `conmonctl`."""
+    # A reader that goes, as `head` does, ends it without a word. attach sees to its terminal.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        import click
+        import rich  # noqa: F401
+    except ModuleNotFoundError as error:
+        sys.exit(f"conmonctl needs {error.name}: pip install 'conmon[ctl]'")
+    from conmon.ctl.app import conmonctl
+    from conmon.ctl.errors import CtlError
+
+    try:
+        # 0, or what a command that calls ctx.exit() has given
+        status = conmonctl(prog_name="conmonctl", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except CtlError as error:
+        print(f"conmonctl: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        status = error.status
+    except (click.Abort, KeyboardInterrupt):
+        _die_by(signal.SIGINT)
+    sys.exit(status or 0)
+
+
+def _die_by(number: signal.Signals) -> NoReturn:
+    """End as the signal would have ended us: a shell stops its script for that."""
+    sys.stdout.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise AssertionError("unreachable")
+
+
+if __name__ == "__main__":
+    main()

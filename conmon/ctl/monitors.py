@@ -1,0 +1,215 @@
+"""The monitors of this host, ours and C conmon's: found by name, read from their command lines."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from conmon import cli, diag, logdrivers
+from conmon.ctl import counters, proc
+
+_COMM = b"conmon"
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """One process that monitors a container, or an exec session in one.
+
+    `id` is the container's; `session` names an exec session, and is None for a container's own
+    monitor. The rest is looked up in /proc when it is asked for.
+    """
+
+    pid: int
+    argv: tuple[bytes, ...]
+    stat: proc.Stat
+    uid: int
+    options: cli.Options
+    id: str
+    name: str
+    session: str | None
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: the name, else the start of the id; then the session."""
+        label = self.name or self.id[:12]
+        return f"{label}/{self.session[:12]}" if self.session else label
+
+    @property
+    def runtime(self) -> str:
+        """Path of the OCI runtime."""
+        return os.fsdecode(self.options.runtime or b"")
+
+    @functools.cached_property
+    def log_plan(self) -> logdrivers.LogPlan:
+        """Where the output is logged. A command line that is refused logs nowhere."""
+        try:
+            return logdrivers.plan_paths(self.options)
+        except diag.Fatal:
+            return logdrivers.LogPlan()
+
+    @property
+    def log_drivers(self) -> list[str]:
+        """Names of the log drivers that are on."""
+        plan = self.log_plan
+        named = {
+            "k8s-file": plan.path is not None,
+            "journald": plan.journald,
+            "passthrough": plan.passthrough,
+        }
+        return [name for name, on in named.items() if on] or ["none"]
+
+    @functools.cached_property
+    def container_pid(self) -> int | None:
+        """The container's first process as this /proc numbers it; None if there is none now.
+
+        The pid file has the number in the monitor's PID namespace, which may be an inner one.
+        """
+        try:
+            with open(self.reach(self.options.container_pidfile or b""), "rb") as file:
+                written = int(file.read(32))
+            depth = len(proc.namespace_pids(self.pid)) - 1
+            for child in proc.children(self.pid):
+                numbers = proc.namespace_pids(child)
+                if len(numbers) > depth and numbers[depth] == written:
+                    return child
+            # Some runtimes leave the container to another parent.
+            if depth == len(proc.namespace_pids(os.getpid())) - 1 and proc.stat(written):
+                return written
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def counters(self) -> dict[str, int] | None:
+        """The monitor's counters; None if it has none. PermissionError, or another OSError."""
+        return counters.read(self.pid)
+
+    def private_dirty(self) -> int:
+        """Bytes of memory that this monitor alone costs. OSError."""
+        return proc.private_dirty(self.pid)
+
+    def alive(self) -> bool:
+        """Whether the pid is still this monitor's."""
+        try:
+            now = proc.stat(self.pid)
+        except OSError:
+            return False
+        return now.start == self.stat.start and now.state != "Z"
+
+    # Its files
+
+    def reach(self, path: bytes) -> str:
+        """A path of the command line, as it can be opened from here while the monitor lives.
+
+        A relative one starts in the monitor's directory, any in its mount namespace.
+        """
+        base = f"/proc/{self.pid}"
+        if not path.startswith(b"/"):
+            return f"{base}/cwd/{os.fsdecode(path)}"
+        return os.fsdecode(path) if self._same_mounts() else f"{base}/root{os.fsdecode(path)}"
+
+    def _same_mounts(self) -> bool:
+        try:
+            return os.readlink(f"/proc/{self.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+        except OSError:
+            return True  # not ours to look at: its paths are at least worth a try
+
+    @property
+    def bundle(self) -> bytes | None:
+        """The bundle, or the directory of the exec session; None if it has none."""
+        options = self.options
+        if options.bundle is None and not options.exec_mode:
+            return b"."
+        return options.bundle
+
+    @property
+    def attach_directory(self) -> str | None:
+        """Where the attach socket is; None without one."""
+        options = self.options
+        if self.bundle is None or self.log_plan.passthrough:
+            return None
+        if options.full_attach:
+            return self.reach(self.bundle)
+        return self.reach(options.socket_dir_path + b"/" + (options.cuuid or b""))
+
+
+def parse(args: list[bytes]) -> cli.Options | None:
+    """Read a monitor's arguments (without argv[0]); None if that is no monitor's command line.
+
+    Options that are not known, of another version of conmon, are left out.
+    """
+    args = list(args)
+    for _ in range(len(args) + 1):
+        try:
+            options = cli.parse(args)
+        except cli.UsageError as error:
+            unknown = error.args[0].rpartition(b"Unknown option ")[2]
+            if unknown not in args:
+                return None
+            args.remove(unknown)
+        else:
+            monitors = options.cid and not options.help and not options.version
+            return options if monitors else None
+    return None
+
+
+def read(pid: int) -> Monitor | None:
+    """The monitor of this pid; None if it is none. OSError if it has gone."""
+    if proc.comm(pid) != _COMM:
+        return None
+    words = proc.argv(pid)
+    options = parse(words[1:])
+    if options is None or options.cid is None:
+        return None
+    session = None
+    if options.exec_mode:
+        session = os.fsdecode(options.cuuid) if options.cuuid else str(pid)
+    return Monitor(
+        pid=pid,
+        argv=tuple(words),
+        stat=proc.stat(pid),
+        uid=proc.uid(pid),
+        options=options,
+        id=os.fsdecode(options.cid),
+        name=os.fsdecode(options.name or b""),
+        session=session,
+    )
+
+
+def find() -> list[Monitor]:
+    """All monitors, a container's before its exec sessions, the longest at work first."""
+    found: list[Monitor] = []
+    for pid in proc.pids():
+        try:
+            monitor = read(pid)
+        except OSError:
+            continue  # it has ended meanwhile
+        if monitor is not None and monitor.stat.state != "Z":
+            found.append(monitor)
+    began: dict[str, int] = {}
+    for monitor in found:
+        began[monitor.id] = min(began.get(monitor.id, monitor.stat.start), monitor.stat.start)
+    return sorted(
+        _without_forks(found),
+        key=lambda m: (began[m.id], m.id, m.session is not None, m.stat.start, m.pid),
+    )
+
+
+def _without_forks(found: Iterable[Monitor]) -> list[Monitor]:
+    """Leave out who only begins: the parent that daemonizes, the child before it is the runtime.
+
+    For some milliseconds these have the command line of the monitor. The monitor leads its
+    session; where it could not (--sync), it leads its process group.
+    """
+    best: dict[tuple[bytes, ...], Monitor] = {}
+    for monitor in found:
+        other = best.get(monitor.argv)
+        if other is None or _rank(monitor) > _rank(other):
+            best[monitor.argv] = monitor
+    return list(best.values())
+
+
+def _rank(monitor: Monitor) -> tuple[bool, bool]:
+    stat = monitor.stat
+    return stat.session == monitor.pid, stat.pgrp == monitor.pid

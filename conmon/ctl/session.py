@@ -1,0 +1,176 @@
+"""An attached session: this terminal's keys to the container, the container's output to it.
+
+The attach socket takes input in packets without a frame, at most 32 KiB each, and end of file
+as the end of input. Output comes in packets of one byte, 2 for stdout and 3 for stderr, and the
+data behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import select
+import signal
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator
+
+from conmon.ctl.keys import Matcher
+
+_PACKET = 1 << 15
+_STREAMS = {2: 1, 3: 2}
+_SIGNALS = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Outcome(enum.Enum):
+    """How a session ended."""
+
+    DETACHED = enum.auto()
+    CLOSED = enum.auto()  # by the monitor
+    NO_READER = enum.auto()  # nobody takes our output any more
+
+
+class Interrupted(Exception):
+    """A signal asked us to end; args[0] is its number."""
+
+
+@contextlib.contextmanager
+def raw_terminal(fd: int) -> Iterator[None]:
+    """Every key as it comes, nothing echoed; as it was afterwards, whatever happens."""
+    before = termios.tcgetattr(fd)
+    tty.setraw(fd)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket that tells the numbers of signals as they come."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    # A reader that has gone must not end us before the terminal is as it was.
+    before[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    old = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    try:
+        yield ours
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        ours.close()
+        theirs.close()
+
+
+class Session:
+    """One session on a connected attach socket.
+
+    `send` is false if the container has no stdin: what is typed is then read for the detach keys
+    only. `resized` is called when this terminal has another size.
+    """
+
+    def __init__(
+        self, connection: socket.socket, matcher: Matcher, send: bool, resized: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self._matcher = matcher
+        self._send = send
+        self._resized = resized
+        self._pending = b""
+        self._input_ended = False
+        self._detached = False
+
+    def run(self, stdin: int | None) -> Outcome:
+        """Pass on until it ends. `stdin` None: no input. Interrupted, OSError of our output."""
+        self._connection.setblocking(False)
+        self._input_ended = stdin is None
+        with _signals() as signals:
+            while True:
+                ready = self._wait(stdin, signals)
+                if signals.fileno() in ready:
+                    self._take_signals(signals)
+                if self._connection.fileno() in ready:
+                    try:
+                        if not self._receive():
+                            return Outcome.CLOSED
+                    except BrokenPipeError:
+                        return Outcome.NO_READER
+                if stdin is not None and stdin in ready and not self._pending:
+                    self._type(stdin)
+                self._flush()
+                if self._detached and not self._pending:
+                    return Outcome.DETACHED
+
+    def _wait(self, stdin: int | None, signals: socket.socket) -> set[int]:
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        full = select.POLLOUT if self._pending else 0
+        poll.register(self._connection, select.POLLIN | full)
+        # What the container does not take yet is not read.
+        if stdin is not None and not self._input_ended and not self._pending:
+            poll.register(stdin, select.POLLIN)
+        return {fd for fd, _ in poll.poll()}
+
+    def _take_signals(self, signals: socket.socket) -> None:
+        numbers = set(signals.recv(1024))
+        for number in numbers - {signal.SIGWINCH}:
+            raise Interrupted(number)
+        if signal.SIGWINCH in numbers:
+            self._resized()
+
+    def _receive(self) -> bool:
+        """Pass one packet on; False at the end."""
+        try:
+            packet = self._connection.recv(_PACKET)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if not packet:
+            return False
+        fd = _STREAMS.get(packet[0])
+        rest = memoryview(packet)[1:]
+        while fd is not None and rest:
+            rest = rest[os.write(fd, rest) :]
+        return True
+
+    def _type(self, stdin: int) -> None:
+        """Read what was typed."""
+        data = os.read(stdin, _PACKET)
+        if not data:
+            self._input_ended = True
+            if self._send:
+                with contextlib.suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_WR)
+            return
+        data, self._detached = self._matcher.feed(data)
+        if self._send:
+            self._pending = data
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        try:
+            self._connection.send(self._pending)  # a packet is taken whole or not at all
+        except BlockingIOError:
+            return
+        except OSError:
+            self._send = False  # it takes no input any more; output may still come
+        self._pending = b""
+
+
+def terminal_size() -> tuple[int, int] | None:
+    """Rows and columns of the terminal that stdin, stdout or stderr is; None without one."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        try:
+            columns, rows = os.get_terminal_size(stream.fileno())
+        except (OSError, ValueError):
+            continue
+        return rows, columns
+    return None
