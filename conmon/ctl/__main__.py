@@ -18,10 +18,16 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         sys.exit(f"conmonctl needs {error.name}: pip install 'conmon[ctl]'")
     from conmon.ctl.app import conmonctl
-    from conmon.ctl.errors import CtlError
+    from conmon.ctl.errors import CtlError, Stopped
 
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells ask
+            signal.signal(number, stop)
     try:
-        # 0, or what a command that calls ctx.exit() has given
+        # 0, or what a command returns
         status = conmonctl(prog_name="conmonctl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -31,14 +37,13 @@ def main() -> NoReturn:
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
         status = error.status
-    except (click.Abort, KeyboardInterrupt):
-        _die_by(signal.SIGINT)
+    except Stopped as stopped:
+        _die_by(stopped.args[0])
     sys.exit(status or 0)
 
 
-def _die_by(number: signal.Signals) -> NoReturn:
+def _die_by(number: int) -> NoReturn:
     """End as the signal would have ended us: a shell stops its script for that."""
-    sys.stdout.flush()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     raise AssertionError("unreachable")

@@ -15,7 +15,7 @@ from conmon.ctl import access, control, keys, options, show
 from conmon.ctl.ending import Ending
 from conmon.ctl.errors import CtlError, Status
 from conmon.ctl.monitors import Monitor
-from conmon.ctl.session import Interrupted, Outcome, Session, raw_terminal, terminal_size
+from conmon.ctl.session import Outcome, Session, raw_terminal, terminal_size
 
 #: The longest that a monitor may take from closing its clients to the exit file, in seconds.
 _EXIT_FILE_S = 10.0
@@ -117,12 +117,8 @@ def command(container: str, detach_keys: bytes, no_stdin: bool) -> int:
                 send,
                 lambda: _resize(monitor) if interactive else None,
             )
-            try:
-                with _at_terminal(monitor, interactive):
-                    outcome = session.run(stdin)
-            except Interrupted as interrupted:
-                os.kill(os.getpid(), interrupted.args[0])
-                raise  # a signal that is ignored
+            with _at_terminal(monitor, interactive):
+                outcome = session.run(stdin)
         if outcome is Outcome.DETACHED:
             if talks:
                 show.note(f"\ndetached from {monitor.label}")

@@ -42,3 +42,7 @@ class NotPermitted(CtlError):
     """The kernel refuses it to this user."""
 
     status = Status.NOT_PERMITTED
+
+
+class Stopped(BaseException):
+    """A signal asks us to end; args[0] is its number. What was begun is undone on the way out."""

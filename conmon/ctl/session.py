@@ -18,6 +18,7 @@ import termios
 import tty
 from collections.abc import Callable, Iterator
 
+from conmon.ctl.errors import Stopped
 from conmon.ctl.keys import Matcher
 
 _PACKET = 1 << 15
@@ -31,10 +32,6 @@ class Outcome(enum.Enum):
     DETACHED = enum.auto()
     CLOSED = enum.auto()  # by the monitor
     NO_READER = enum.auto()  # nobody takes our output any more
-
-
-class Interrupted(Exception):
-    """A signal asked us to end; args[0] is its number."""
 
 
 @contextlib.contextmanager
@@ -87,7 +84,7 @@ class Session:
         self._detached = False
 
     def run(self, stdin: int | None) -> Outcome:
-        """Pass on until it ends. `stdin` None: no input. Interrupted, OSError of our output."""
+        """Pass on until it ends. `stdin` None: no input. Stopped, OSError of our output."""
         self._connection.setblocking(False)
         self._input_ended = stdin is None
         with _signals() as signals:
@@ -120,7 +117,7 @@ class Session:
     def _take_signals(self, signals: socket.socket) -> None:
         numbers = set(signals.recv(1024))
         for number in numbers - {signal.SIGWINCH}:
-            raise Interrupted(number)
+            raise Stopped(number)
         if signal.SIGWINCH in numbers:
             self._resized()
 
