@@ -42,21 +42,24 @@ class LogFile:
     def read(self) -> Iterator[list[bytes]]:
         """The records that were not given yet, up to the end, in batches and without newlines.
 
-        A file that has become smaller begins anew. A record that is not whole yet is left for
-        the next time, and read again then: a monitor takes it back when the disk is full.
+        A file that has become smaller begins anew. Of a record that is not whole yet nothing is
+        kept: a monitor takes it back, and writes another one in its place, when the disk is full.
         """
+        while text := self._whole_records():
+            self._at += len(text)
+            yield text[:-1].split(b"\n")
+
+    def _whole_records(self) -> bytes:
+        """The next records, with their newlines; nothing at the end."""
         if self.size() < self._at:
             self._at = 0
-        start = b""
-        while data := os.pread(self.fd, _CHUNK, self._at + len(start)):
-            whole, newline, rest = data.rpartition(b"\n")
-            if not newline:
-                start += data
-                continue
-            text = start + whole
-            self._at += len(text) + 1
-            start = rest
-            yield text.split(b"\n")
+        text = b""
+        while data := os.pread(self.fd, _CHUNK, self._at + len(text)):
+            end = data.rfind(b"\n") + 1
+            if end:
+                return text + data[:end]
+            text += data
+        return b""
 
     def close(self) -> None:
         """Close it."""

@@ -55,16 +55,16 @@ class Tool:
         """Run it to its end, in pipes, and assert its exit status."""
         done = subprocess.run(
             [self.path, *args],
-            input=stdin,
+            input=stdin.encode(),
             capture_output=True,
-            text=True,
-            errors="surrogateescape",
             env=self.environment(**environment),
             timeout=TIMEOUT_S,
             check=False,
         )
         assert done.returncode == code, (args, done)
-        return Done(done.returncode, done.stdout, done.stderr)
+        # by hand, so that no carriage return is taken for a newline
+        out, err = (text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr))
+        return Done(done.returncode, out, err)
 
     @contextmanager
     def start(
