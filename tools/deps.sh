@@ -21,7 +21,7 @@ packages_apt() {
         test)
             packages_apt demo
             echo conmon podman runc socat catatonit jq uidmap strace binutils passwd
-            echo procps systemd user-mode-linux # for cgroup v2
+            echo procps systemd tmux zsh fish user-mode-linux # the last for cgroup v2
             ;;
     esac
 }
@@ -42,7 +42,7 @@ packages_dnf() {
         test)
             packages_dnf demo
             echo conmon podman runc socat catatonit jq shadow-utils strace binutils
-            echo procps-ng systemd /usr/bin/script
+            echo procps-ng systemd /usr/bin/script tmux zsh fish
             ;;
     esac
 }
@@ -54,7 +54,7 @@ packages_apk() {
         test)
             packages_apk demo
             echo conmon podman runc socat catatonit jq shadow shadow-uidmap strace binutils
-            echo procps bash # there is no journald
+            echo procps bash tmux zsh fish # there is no journald
             ;;
     esac
 }

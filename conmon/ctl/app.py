@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from conmon import _fastio
+
 COMMANDS = {
     "ps": "cmd_ps",
     "stats": "cmd_stats",
@@ -13,9 +15,6 @@ COMMANDS = {
     "attach": "cmd_attach",
     "resize": "cmd_resize",
     "reopen": "cmd_reopen",
-    "events": "cmd_events",
-    "tree": "cmd_tree",
-    "supported": "cmd_supported",
     "completion": "cmd_completion",
 }
 
@@ -57,6 +56,6 @@ class Commands(click.Group):
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="conmon", prog_name="conmonctl")
+@click.version_option(_fastio.VERSION_TEXT.split()[2].decode(), prog_name="conmonctl")
 def conmonctl() -> None:
     """Look at the monitors of this host's containers, and at the containers through them."""

@@ -38,11 +38,11 @@ class Outcome(enum.Enum):
 def raw_terminal(fd: int) -> Iterator[None]:
     """Every key as it comes, nothing echoed; as it was afterwards, whatever happens."""
     before = termios.tcgetattr(fd)
-    tty.setraw(fd)
+    tty.setraw(fd, termios.TCSANOW)  # what was typed ahead is not thrown away
     try:
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from harness import Container, Guard
 
+from .tmux import Screen
 from .tool import Tool
 
 PEER = Path("/usr/bin/conmon")
@@ -76,3 +77,23 @@ def need() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+def screen(
+    conmonctl: Tool, guard: Guard, tmp_path: Path, need: Callable[[str], str]
+) -> Iterator[Callable[..., Screen]]:
+    """Makes real terminals, with conmonctl in the shell's path."""
+    need("tmux")
+    made: list[Screen] = []
+
+    def one(columns: int, rows: int = 24, shell: str = "sh", **environment: str) -> Screen:
+        directory = tmp_path / f"screen{len(made)}"
+        directory.mkdir()
+        variables = conmonctl.environment(HOME=str(directory), **environment)
+        made.append(Screen(directory, variables, columns, rows, shell))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.close()
