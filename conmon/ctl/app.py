@@ -15,6 +15,9 @@ COMMANDS = {
     "attach": "cmd_attach",
     "resize": "cmd_resize",
     "reopen": "cmd_reopen",
+    "events": "cmd_events",
+    "tree": "cmd_tree",
+    "supported": "cmd_supported",
     "completion": "cmd_completion",
 }
 

@@ -7,12 +7,35 @@ of an id; or by the session's id alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from conmon.ctl.errors import Ambiguous, NoSuchContainer
-from conmon.ctl.monitors import Monitor
 
 
-def matches(word: str, monitors: Sequence[Monitor]) -> list[Monitor]:
+class Named(Protocol):
+    """What can be named: a monitor, or a container that has none."""
+
+    @property
+    def id(self) -> str:
+        """The container's id."""
+
+    @property
+    def name(self) -> str:
+        """The container's name; empty without one."""
+
+    @property
+    def session(self) -> str | None:
+        """The exec session's id; None of the container itself."""
+
+    @property
+    def label(self) -> str:
+        """As `ps` shows it."""
+
+
+T = TypeVar("T", bound=Named)
+
+
+def matches(word: str, monitors: Sequence[T]) -> list[T]:
     """All that `word` can mean. A whole name or id counts before the start of an id."""
     containers = [m for m in monitors if m.session is None]
     sessions = [m for m in monitors if m.session is not None]
@@ -31,19 +54,17 @@ def matches(word: str, monitors: Sequence[Monitor]) -> list[Monitor]:
     )
 
 
-def _by_start(
-    word: str, monitors: Sequence[Monitor], key: Callable[[Monitor], str]
-) -> list[Monitor]:
+def _by_start(word: str, monitors: Sequence[T], key: Callable[[T], str]) -> list[T]:
     exact = [m for m in monitors if key(m) == word]
     return exact or [m for m in monitors if word and key(m).startswith(word)]
 
 
-def one(word: str, monitors: Sequence[Monitor]) -> Monitor:
+def one(word: str, monitors: Sequence[T]) -> T:
     """The one monitor that `word` means. NoSuchContainer, or Ambiguous with the candidates."""
     found = matches(word, monitors)
     if not found:
         raise NoSuchContainer(
-            f"no monitor on this host belongs to '{word}'",
+            f"no container on this host is called '{word}'",
             "`conmonctl ps` lists those that there are",
         )
     if len(found) > 1:
@@ -52,7 +73,7 @@ def one(word: str, monitors: Sequence[Monitor]) -> Monitor:
     return found[0]
 
 
-def some(words: Sequence[str], monitors: Sequence[Monitor]) -> list[Monitor]:
+def some(words: Sequence[str], monitors: Sequence[T]) -> list[T]:
     """The monitors that the words mean, in the order of `monitors`; all if there are no words."""
     if not words:
         return list(monitors)

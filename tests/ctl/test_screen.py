@@ -58,7 +58,7 @@ def test_colours(screen: Screens, container: Container) -> None:
 def test_nothing_to_show(screen: Screens, container: Container) -> None:
     """What is not there is said in a line."""
     lines = screen(80).run("conmonctl ps no-such-container; echo $?")
-    assert lines[0] == "conmonctl: no monitor on this host belongs to 'no-such-container'"
+    assert lines[0] == "conmonctl: no container on this host is called 'no-such-container'"
     assert lines[-1] == "3"
 
 
