@@ -101,8 +101,9 @@ def command(container: str, detach_keys: bytes, no_stdin: bool) -> int:
     """Attach to a running container, or to an exec session.
 
     Where both sides have a terminal every key goes to the container, and its terminal takes the
-    size of this one. Elsewhere ctrl-c ends it, and the container runs on. The exit status is the
-    container's, or 0 after detaching.
+    size of this one. Elsewhere ctrl-c ends it, and the container runs on. Who leaves a container
+    that has stdin but no terminal (podman run -i) ends its input, unless with --no-stdin. The
+    exit status is the container's, or 0 after detaching.
     """
     monitor = options.monitor(container)
     send = monitor.options.stdin or monitor.options.terminal

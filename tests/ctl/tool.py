@@ -66,6 +66,11 @@ class Tool:
         out, err = (text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr))
         return Done(done.returncode, out, err)
 
+    @staticmethod
+    def parse(out: bytes) -> list[Any]:
+        """JSON, an object per line."""
+        return [json.loads(line) for line in out.splitlines()]
+
     @contextmanager
     def start(
         self, *args: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
