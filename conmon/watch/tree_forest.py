@@ -141,11 +141,24 @@ class Forest:
     def place_all(self, ts: int) -> None:
         """Look at every process outside: exec sessions that came before the container was known.
 
-        Those that share nothing with a container stay outside.
+        Those that share nothing with a container stay outside. A session that was taken for
+        another container's, by the pid namespace that the containers of a pod share, is given
+        to its own.
         """
         for node in list(self.live.values()):
             if node.container is None:
                 self.place(node, ts, synthetic=True)
+            elif self._came_from_outside(node):
+                init = self._look.place(node.pid)
+                own = None if init is None else self.containers.get(init)
+                if own is not None and own is not node.container:
+                    self.join(node, own, ts, synthetic=True)
+
+    def _came_from_outside(self, node: Node) -> bool:
+        """Whether a member is the first process of an exec session."""
+        parent = self.live.get(node.ppid)
+        outside = parent is None or parent.container is not node.container
+        return outside and node.container is not None and node.container.init is not node
 
     def count_in(self, container: Container) -> None:
         """A container has a member more."""
