@@ -85,7 +85,7 @@ def _resize(monitor: Monitor) -> None:
             control.resize(monitor, *(min(side, control.SIZE_LIMIT) for side in size))
 
 
-@click.command("attach", epilog=EXAMPLES)
+@click.command("attach", epilog=EXAMPLES, short_help="Take part in a running container.")
 @options.CONTAINER
 @click.option(
     "--detach-keys",

@@ -14,7 +14,7 @@ Examples:
 """
 
 
-@click.command("completion", epilog=EXAMPLES)
+@click.command("completion", epilog=EXAMPLES, short_help="Completion for bash, zsh and fish.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:

@@ -191,7 +191,9 @@ def _explain(notifier: ContainerNotifier) -> None:
         show.note("watching the execution of runtimes (mode hold); ctrl-c ends it")
 
 
-@click.command("events", epilog=EXAMPLES)
+@click.command(
+    "events", epilog=EXAMPLES, short_help="Containers and processes, as they come and go."
+)
 @click.option(
     "--container",
     "words",
@@ -245,6 +247,7 @@ def command(
     with contextlib.ExitStack() as stack:
         tree = None
         if processes:
+            watching.needs_host_pids()
             tree = stack.enter_context(_processes(inbox, source, initial))
         pre_create = not types or "pre-create" in types
         present = monitors.find()

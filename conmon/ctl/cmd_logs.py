@@ -169,7 +169,7 @@ def _open(monitor: Monitor) -> Log:
         return Log(monitor.reach(path))
 
 
-@click.command("logs", epilog=EXAMPLES)
+@click.command("logs", epilog=EXAMPLES, short_help="The k8s-file log of a container.")
 @click.argument("container", type=options.MonitorName(), required=False)
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the container ends.")
 @click.option("-n", "--tail", "last", type=click.IntRange(0), help="Begin with the last N lines.")

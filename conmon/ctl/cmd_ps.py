@@ -108,7 +108,7 @@ def look(monitor: Monitor) -> Row | None:
     return Row(monitor, counters, memory, refused) if monitor.alive() else None
 
 
-@click.command("ps", epilog=EXAMPLES)
+@click.command("ps", epilog=EXAMPLES, short_help="The monitors of this host.")
 @options.CONTAINERS
 @options.json_option("monitor")
 @click.option("-q", "--quiet", is_flag=True, help="Ids of the containers only.")

@@ -71,7 +71,7 @@ def reopen(monitor: Monitor, force: bool) -> None:
             time.sleep(_PAUSE_S)
 
 
-@click.command("reopen", epilog=EXAMPLES)
+@click.command("reopen", epilog=EXAMPLES, short_help="New logs for those that were moved away.")
 @options.CONTAINERS
 @click.option("--all", "every", is_flag=True, help="All containers that log to a file.")
 @click.option("--force", is_flag=True, help="Also where a C conmon would empty the log.")

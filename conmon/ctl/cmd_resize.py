@@ -17,7 +17,7 @@ Examples:
 _SIDE = click.IntRange(0, control.SIZE_LIMIT)
 
 
-@click.command("resize", epilog=EXAMPLES)
+@click.command("resize", epilog=EXAMPLES, short_help="Size of a container's terminal.")
 @options.CONTAINER
 @click.option("--rows", type=_SIDE, help="Height; that of this terminal if not given.")
 @click.option("--columns", type=_SIDE, help="Width; that of this terminal if not given.")

@@ -211,7 +211,7 @@ def _samples(words: Sequence[str], interval: float, times: int | None) -> Iterat
         time.sleep(interval)
 
 
-@click.command("stats", epilog=EXAMPLES)
+@click.command("stats", epilog=EXAMPLES, short_help="Counters of monitors.")
 @options.CONTAINERS
 @click.option("-f", "--follow", is_flag=True, help="Again and again, with rates, until ctrl-c.")
 @click.option(

@@ -70,7 +70,9 @@ def _monitors() -> Ability:
     )
 
 
-@click.command("supported", epilog=EXAMPLES)
+@click.command(
+    "supported", epilog=EXAMPLES, short_help="What can be watched here, and what is missing."
+)
 @options.json_option("thing that was tried")
 def command(as_json: bool) -> int:
     """Tell what can be watched on this host by this user, and what would grant the rest.

@@ -171,7 +171,7 @@ def _follow(tree: ProcessTree, words: Sequence[str], threads: bool) -> None:
             time.sleep(_PAUSE_S)  # what comes meanwhile is in the same view
 
 
-@click.command("tree", epilog=EXAMPLES)
+@click.command("tree", epilog=EXAMPLES, short_help="The processes of containers.")
 @options.CONTAINERS
 @click.option("-f", "--follow", is_flag=True, help="As they come and go, until ctrl-c.")
 @click.option("--threads", is_flag=True, help="Threads too, as {TID}.")
@@ -193,6 +193,8 @@ def command(
     """
     if follow and (as_json or not show.is_terminal()):
         raise click.UsageError("--follow is for a terminal; `events --processes` is for scripts")
+    if follow:
+        watching.needs_host_pids()
     with watching.process_tree(source) as tree:
         if follow:
             _follow(tree, containers, threads)

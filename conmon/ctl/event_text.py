@@ -94,9 +94,8 @@ class Printer:
         line = Text.assemble(
             (parts[0], "dim"), "  ", (parts[1], _STYLES.get(kind, "")), "  ",
             (parts[2], "" if kind in _QUIET else "bold"), "  ", parts[3],
-            no_wrap=True, overflow="ellipsis",
         )  # fmt: skip
-        show.console().print(line)
+        show.console().print(line, no_wrap=True, overflow="ellipsis")
 
     def _time(self, fields: dict[str, Any]) -> str:
         text = fields.get("time")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -72,3 +73,19 @@ def test_module_runs_the_binary(venv: Path) -> None:
     """`python -m conmon` is the binary that came with the package."""
     said = run(venv / "bin" / "python", "-P", "-m", "conmon", "--version", cwd=venv).stdout
     assert said == run(venv / "bin" / "conmon", "--version").stdout
+
+
+def test_conmonctl_is_there(venv: Path) -> None:
+    """bin/conmonctl is installed, and says what it needs where the extra is not."""
+    done = subprocess.run(
+        [venv / "bin" / "conmonctl", "ps"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "conmonctl needs click: pip install 'conmon[ctl]'\n"
+    code = "import importlib.metadata as m; print(*m.requires('conmon'))"
+    wanted = run(venv / "bin" / "python", "-P", "-c", code, cwd=venv).stdout
+    assert "click" in wanted and "rich" in wanted
+    # With the libraries of this environment beside it, it works.
+    paths = {"PYTHONPATH": ":".join(filter(None, sys.path[1:])), "PATH": "/usr/bin:/bin"}
+    said = run(venv / "bin" / "conmonctl", "--version", env=paths).stdout
+    assert said == f"conmonctl, version {VERSION}\n"

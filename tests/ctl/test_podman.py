@@ -216,3 +216,13 @@ def _until_removed(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         yield line
         if b'"remove"' in line:
             return
+
+
+def test_processes_of_another_namespace(podman: Podman, conmonctl: Tool) -> None:
+    """events --processes: in an inner PID namespace, where pids mean others, it is refused."""
+    command = [*podman.bed.enter(Path("/")), str(conmonctl.path), "events", "--processes"]
+    done = subprocess.run(
+        command, env=conmonctl.environment(), capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert b"--pid=host" in done.stderr
