@@ -92,6 +92,8 @@ class Joiner:
     def feed(self, record: Record) -> Line | None:
         """Take one record: the line that it ends, or a piece of one that is too long."""
         pending = self._pending[record.stream]
+        if record.full and not pending.pieces and not pending.begun:
+            return Line(record.time, record.stream, record.data, True, True)
         pending.add(record)
         if record.full or pending.size > self._limit:
             return pending.take(record.stream, record.full)

@@ -194,7 +194,7 @@ def test_events(podman: Podman, conmonctl: Tool, prefix: str) -> None:
         assert process.stdout is not None
         assert b'"sync"' in process.stdout.readline()
         podman("run", "--rm", "--name", name, IMAGE, "sh", "-c", "sleep 0; exit 5", code=5)
-        events = Tool.parse(b"".join(_until_removed(process)))
+        events = _until_ended(process)
         process.terminate()
         assert process.wait(timeout=30) == -15
     kinds = [event["type"] for event in events]
@@ -206,16 +206,20 @@ def test_events(podman: Podman, conmonctl: Tool, prefix: str) -> None:
     assert executed == [["sh", "-c", "sleep 0; exit 5"], ["sleep", "0"]]
     exits = {event["pid"]: event["code"] for event in events if event["type"] == "exit"}
     assert exits[events[1]["pid"]] == 5
-    removed = events[-1]
-    assert (removed["type"], removed["id"], removed["exit_status"]) == ("remove", cid, 5)
+    (removed,) = [event for event in events if event["type"] == "remove"]
+    assert (removed["id"], removed["exit_status"]) == (cid, 5)
 
 
-def _until_removed(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    assert process.stdout is not None
-    for line in iter(process.stdout.readline, b""):
-        yield line
-        if b'"remove"' in line:
-            return
+def _until_ended(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    """Events until the container's removal and its first process's exit, in whichever order."""
+    events: list[dict[str, Any]] = []
+    ended: set[str] = set()
+    while len(ended) < 2:
+        events += Tool.parse(b"".join(read_lines(process, 1)))
+        last, init = events[-1], events[min(1, len(events) - 1)].get("pid")
+        if last["type"] == "remove" or (last["type"] == "exit" and last["pid"] == init):
+            ended.add(last["type"])
+    return events
 
 
 def test_processes_of_another_namespace(podman: Podman, conmonctl: Tool) -> None:
