@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -18,7 +19,10 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         sys.exit(f"conmonctl needs {error.name}: pip install 'conmon[ctl]'")
     from conmon.ctl.app import conmonctl
-    from conmon.ctl.errors import CtlError, Stopped
+    from conmon.ctl.errors import CtlError, Status, Stopped
+    from conmon.ctl.text import visible_lines
+
+    _complete_streams()
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
@@ -33,13 +37,26 @@ def main() -> NoReturn:
         error.show()
         status = error.exit_code
     except CtlError as error:
-        print(f"conmonctl: {error}", file=sys.stderr)
+        print(f"conmonctl: {visible_lines(str(error))}", file=sys.stderr)
         if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+            print(f"  {visible_lines(error.hint)}", file=sys.stderr)
         status = error.status
+    except OSError as error:
+        print(f"conmonctl: {visible_lines(str(error))}", file=sys.stderr)
+        status = Status.FAILURE
     except Stopped as stopped:
         _die_by(stopped.args[0])
     sys.exit(status or 0)
+
+
+def _complete_streams() -> None:
+    """Make good what a caller has closed; what a locale cannot encode is no reason to fail."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _die_by(number: int) -> NoReturn:

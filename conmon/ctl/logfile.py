@@ -8,8 +8,10 @@ log to `.1`, that to `.2` and so on, so they are those with a lower number than 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import Self
 
@@ -22,6 +24,9 @@ class LogFile:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is no regular file")
         self.identity = about.st_dev, about.st_ino
         self._at = 0  # behind the last record that was given
 
@@ -96,12 +101,13 @@ class Log:
     def successors(self) -> list[LogFile]:
         """The files that follow the one at hand, oldest first; the last has the log's name now.
 
-        Those that are not there any more are left out. The caller closes them.
+        Those that are not there any more are left out. The caller closes them. OSError if the
+        last one cannot be read.
         """
         found, older = self._backups()
         for file in older:
             file.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):  # it is being rotated again
             found.append(LogFile.open(self.directory, self.name))
         return found
 

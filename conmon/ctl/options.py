@@ -22,7 +22,7 @@ class MonitorName(click.ParamType):  # type: ignore[type-arg]  # generic in newe
     ) -> list[click.shell_completion.CompletionItem]:
         """Names by name, and ids once the start of one was typed."""
         item = click.shell_completion.CompletionItem
-        found = monitors.find()
+        found = [m for m in monitors.find() if m.label.isprintable()]
         named = [
             item(m.label, help=m.session or m.id[:12])
             for m in found

@@ -18,12 +18,10 @@ import termios
 import tty
 from collections.abc import Callable, Iterator
 
-from conmon.ctl.errors import Stopped
 from conmon.ctl.keys import Matcher
 
 _PACKET = 1 << 15
 _STREAMS = {2: 1, 3: 2}
-_SIGNALS = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Outcome(enum.Enum):
@@ -38,22 +36,24 @@ class Outcome(enum.Enum):
 def raw_terminal(fd: int) -> Iterator[None]:
     """Every key as it comes, nothing echoed; as it was afterwards, whatever happens."""
     before = termios.tcgetattr(fd)
-    tty.setraw(fd, termios.TCSANOW)  # what was typed ahead is not thrown away
     try:
+        tty.setraw(fd, termios.TCSANOW)  # what was typed ahead is not thrown away
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that tells the numbers of signals as they come."""
+def _resizes() -> Iterator[socket.socket]:
+    """A socket that is readable when this terminal has another size."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-    # A reader that has gone must not end us before the terminal is as it was.
-    before[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    before = {
+        signal.SIGWINCH: signal.signal(signal.SIGWINCH, lambda *_: None),
+        # A reader that has gone must not end us before the terminal is as it was.
+        signal.SIGPIPE: signal.signal(signal.SIGPIPE, signal.SIG_IGN),
+    }
     old = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     try:
         yield ours
@@ -63,6 +63,17 @@ def _signals() -> Iterator[socket.socket]:
             signal.signal(number, handler)
         ours.close()
         theirs.close()
+
+
+def _write(fd: int, data: memoryview) -> None:
+    """Write all of it, also where another program has made the file non-blocking."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
 
 
 class Session:
@@ -84,14 +95,15 @@ class Session:
         self._detached = False
 
     def run(self, stdin: int | None) -> Outcome:
-        """Pass on until it ends. `stdin` None: no input. Stopped, OSError of our output."""
+        """Pass on until it ends. `stdin` None: no input. OSError of our output."""
         self._connection.setblocking(False)
         self._input_ended = stdin is None
-        with _signals() as signals:
+        with _resizes() as resizes:
             while True:
-                ready = self._wait(stdin, signals)
-                if signals.fileno() in ready:
-                    self._take_signals(signals)
+                ready = self._wait(stdin, resizes)
+                if resizes.fileno() in ready:
+                    resizes.recv(1024)
+                    self._resized()
                 if self._connection.fileno() in ready:
                     try:
                         if not self._receive():
@@ -104,22 +116,15 @@ class Session:
                 if self._detached and not self._pending:
                     return Outcome.DETACHED
 
-    def _wait(self, stdin: int | None, signals: socket.socket) -> set[int]:
+    def _wait(self, stdin: int | None, resizes: socket.socket) -> set[int]:
         poll = select.poll()
-        poll.register(signals, select.POLLIN)
+        poll.register(resizes, select.POLLIN)
         full = select.POLLOUT if self._pending else 0
         poll.register(self._connection, select.POLLIN | full)
         # What the container does not take yet is not read.
         if stdin is not None and not self._input_ended and not self._pending:
             poll.register(stdin, select.POLLIN)
         return {fd for fd, _ in poll.poll()}
-
-    def _take_signals(self, signals: socket.socket) -> None:
-        numbers = set(signals.recv(1024))
-        for number in numbers - {signal.SIGWINCH}:
-            raise Stopped(number)
-        if signal.SIGWINCH in numbers:
-            self._resized()
 
     def _receive(self) -> bool:
         """Pass one packet on; False at the end."""
@@ -132,9 +137,8 @@ class Session:
         if not packet:
             return False
         fd = _STREAMS.get(packet[0])
-        rest = memoryview(packet)[1:]
-        while fd is not None and rest:
-            rest = rest[os.write(fd, rest) :]
+        if fd is not None:
+            _write(fd, memoryview(packet)[1:])
         return True
 
     def _type(self, stdin: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from conmon.ctl.text import visible
+from conmon.ctl.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -60,6 +60,7 @@ def json_line(fields: Mapping[str, Any]) -> None:
 
 def note(text: str) -> None:
     """A remark for people, on stderr."""
+    text = visible_lines(text)
     if is_terminal(sys.stderr):
         console(stderr=True).print(text, style="dim")
     else:

@@ -52,6 +52,11 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
+def visible_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def _escaped(char: str) -> str:
     if 0xDC80 <= ord(char) <= 0xDCFF:  # a byte that was no UTF-8 (surrogateescape)
         return f"\\x{ord(char) - 0xDC00:02x}"

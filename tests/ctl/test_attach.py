@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +227,35 @@ def test_reader_that_goes(conmonctl: Tool, container: Container) -> None:
         assert person.settings() == person.before
     os.kill(int(container.pidfile.read_text()), signal.SIGKILL)
     assert container.end() == 128 + signal.SIGKILL
+
+
+def test_signal_while_nobody_reads(conmonctl: Tool, container: Container) -> None:
+    """A signal ends it also while its output is stuck; the terminal is as it was."""
+    at_terminal(container, "while :; do echo line; done")
+    before = sockets(container)
+    command = [str(conmonctl.path), "attach", name(container)]
+    read_end, write_end = os.pipe()
+    with Person(command, conmonctl.environment(), stdout=write_end) as person:
+        os.close(write_end)
+        wait_client(container, before)
+        container.open_fifo(container.bundle / "start")
+        deadline = Deadline()
+        # Polled: a full pipe has no event for its reader.
+        while unread(read_end) < fcntl.fcntl(read_end, fcntl.F_GETPIPE_SZ) // 2:
+            assert not deadline.passed()
+            time.sleep(0.005)
+        person.signal(signal.SIGTERM)
+        assert person.end() == -signal.SIGTERM
+        assert person.settings() == person.before
+    os.close(read_end)
+    os.kill(int(container.pidfile.read_text()), signal.SIGKILL)
+    assert container.end() == 128 + signal.SIGKILL
+
+
+def unread(fd: int) -> int:
+    """Bytes that wait in a pipe."""
+    (size,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    return int(size)
 
 
 def test_disconnected_by_the_monitor(conmonctl: Tool, container: Container) -> None:

@@ -144,7 +144,9 @@ def test_reader_that_goes(conmonctl: Tool, container: Container) -> None:
 def test_processes(conmonctl: Tool, container: Container) -> None:
     """events --processes: what forks, executes and exits in a container, after what was there."""
     fifo = container.fifo("say")
-    running(container, "/bin/sleep 1001 & while read -r line; do /bin/true $line; done <say &")
+    hold = container.fifo("hold")
+    script = "/bin/sleep 1001 & while read -r line; do /usr/bin/head -n 1 $line; done <say &"
+    running(container, script)
     pid = int(container.pidfile.read_text())
     args = ("events", "--json", "--processes", "--container", cid(container))
     with conmonctl.start(*args) as process:
@@ -154,13 +156,16 @@ def test_processes(conmonctl: Tool, container: Container) -> None:
         there = [event for event in initial if event["type"] == "fork"]
         assert there[0]["pid"] == pid
         assert ["/bin/sleep", "1001"] in [event["argv"] for event in there]
-        container.open_fifo(fifo, b"hello\n")
-        events: list[dict[str, Any]] = []
-        while not events or events[-1]["type"] != "exit":
+        container.open_fifo(fifo, b"hold\n")
+        events = []
+        for kind in ("fork", "exec", "exit"):
+            if kind == "exit":  # not before: the arguments are those of a process that lives
+                container.open_fifo(hold)
             events += Tool.parse(b"".join(read_lines(process, 1)))
-        events = [event for event in events if event["type"] in ("fork", "exec", "exit")]
-        assert [event["type"] for event in events] == ["fork", "exec", "exit"]
-        assert events[1]["argv"] == ["/bin/true", "hello"]
+            while events[-1]["type"] not in ("fork", "exec", "exit"):
+                events[-1:] = Tool.parse(b"".join(read_lines(process, 1)))
+            assert events[-1]["type"] == kind
+        assert events[1]["argv"] == ["/usr/bin/head", "-n", "1", "hold"]
         assert len({event["pid"] for event in events}) == 1
         assert events[2]["code"] == 0
         assert all(event["name"] == name(container) for event in events)

@@ -67,3 +67,21 @@ def test_monitor_does_not_need_it() -> None:
     assert b"conmon.launch" in binary
     assert b"conmon.ctl" not in binary
     assert b"conmon.watch" not in binary
+
+
+def test_closed_streams(conmonctl: Tool) -> None:
+    """A caller that has closed stdin, stdout or stderr gets a status, not a traceback."""
+    for stream in ("<&-", ">&-", "2>&-"):
+        script = f"{conmonctl.path} ps {stream}"
+        done = subprocess.run(
+            ["sh", "-c", script], env=conmonctl.environment(), capture_output=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0
+        assert b"Traceback" not in done.stderr
+
+
+def test_locale_that_lacks_characters(conmonctl: Tool) -> None:
+    """What a locale cannot encode is escaped."""
+    done = conmonctl("ps", "\N{SNOWMAN}", code=3, LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert "'\\u2603'" in done.err

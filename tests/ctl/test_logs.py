@@ -155,7 +155,14 @@ def test_no_log_file(conmonctl: Tool, container: Container) -> None:
 
 @pytest.mark.parametrize(
     ("args", "code"),
-    [((), 2), (("web", "--file", "x"), 2), (("no-such-container",), 3), (("--file", "/no"), 1)],
+    [
+        ((), 2),
+        (("web", "--file", "x"), 2),
+        (("no-such-container",), 3),
+        (("--file", "/no"), 1),
+        (("--file", "/dev/null"), 1),
+        (("--file", "/dev"), 1),
+    ],
 )
 def test_refusals(conmonctl: Tool, args: tuple[str, ...], code: int) -> None:
     """Exit status: 2 for the command line, 3 for a container that is not there."""
