@@ -16,7 +16,6 @@ import click
 
 from conmon.ctl import event_text, monitors, show, watching
 from conmon.ctl.errors import CtlError
-from conmon.ctl.monitors import Monitor
 
 if TYPE_CHECKING:
     from conmon.watch import ContainerEvent, ContainerNotifier, ProcessTree
@@ -89,33 +88,9 @@ class Watch:
         self._types = types
         self._tree = tree
         self._put = put
-        self._told: set[tuple[str, int]] = set()
-
-    def begin(self, present: list[Monitor], notifier: ContainerNotifier, initial: bool) -> None:
-        """Take in the containers of monitors, wherever their runtimes keep the state."""
-        for monitor in present:
-            pid = monitor.container_pid if monitor.session is None else None
-            if pid is None:
-                continue
-            try:
-                notifier.add_watch_container_termination(monitor.id, pid)
-            except (OSError, ValueError):
-                continue
-            self._told.add((monitor.id, pid))
-            self.names.set(monitor.id, monitor.name)
-            if initial:
-                with contextlib.suppress(OSError):  # it has ended: `remove` will tell
-                    self._print(event_text.monitor_fields(monitor, pid), monitor.id)
 
     def container(self, event: ContainerEvent) -> None:
         """Print one event of a container."""
-        place = event.container_id, event.container_pid
-        if event.type == event.type.ADD_CONTAINER:
-            if place in self._told:
-                return
-            self._told.add(place)
-        elif event.type == event.type.REMOVE_CONTAINER:
-            self._told.discard(place)
         fields = event_text.container_fields(event)
         fields["name"] = fields["name"] or self.names.get(event.container_id) or None
         self.names.set(event.container_id, event.container_name)
@@ -179,6 +154,16 @@ def _processes(inbox: Inbox, source: str, initial: bool) -> Iterator[ProcessTree
         finally:
             tree.close()
             thread.join()
+
+
+def _watch_ends(notifier: ContainerNotifier, names: watching.Names) -> None:
+    """Have the ends of the monitors' containers told, though their beginnings are not."""
+    for monitor in monitors.find():
+        pid = monitor.container_pid if monitor.session is None else None
+        if pid is not None:
+            names.set(monitor.id, monitor.name)
+            with contextlib.suppress(OSError, ValueError):
+                notifier.add_watch_container_termination(monitor.id, pid)
 
 
 def _explain(notifier: ContainerNotifier) -> None:
@@ -247,14 +232,13 @@ def command(
     with contextlib.ExitStack() as stack:
         tree = None
         if processes:
-            watching.needs_host_pids()
             tree = stack.enter_context(_processes(inbox, source, initial))
         pre_create = not types or "pre-create" in types
-        present = monitors.find()
         notifier = stack.enter_context(_notifier(inbox, mode, initial, pre_create))
         _explain(notifier)
         watch = Watch(words, types, tree, put)
-        watch.begin(present, notifier, initial)
+        if not initial:
+            _watch_ends(notifier, watch.names)
         lost = 0
         while (items := inbox.take(deadline)) is not None:
             for item in items:

@@ -193,8 +193,6 @@ def command(
     """
     if follow and (as_json or not show.is_terminal()):
         raise click.UsageError("--follow is for a terminal; `events --processes` is for scripts")
-    if follow:
-        watching.needs_host_pids()
     with watching.process_tree(source) as tree:
         if follow:
             _follow(tree, containers, threads)

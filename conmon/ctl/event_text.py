@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import shlex
 import sys
-import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from conmon.ctl import proc, show
-from conmon.ctl.monitors import Monitor
+from conmon.ctl import show
 from conmon.ctl.text import duration, visible
 
 if TYPE_CHECKING:
@@ -44,26 +41,6 @@ def container_fields(event: ContainerEvent) -> dict[str, Any]:
         del fields["paused"]
         fields |= {"exit_status": event.exit_status, "signal": event.exit_signal}
     return fields
-
-
-def monitor_fields(monitor: Monitor, pid: int) -> dict[str, Any]:
-    """The same of a container that was there already, as its monitor tells of it."""
-    return {
-        "v": show.VERSION,
-        "type": "add",
-        "id": monitor.id,
-        "name": monitor.name or None,
-        "pid": pid,
-        "bundle": os.fsdecode(monitor.bundle or b"") or None,
-        "runtime": monitor.runtime or None,
-        "monitor_pid": monitor.pid,
-        "uid": monitor.uid,
-        "paused": False,
-        "source": "monitor",
-        "start": proc.stat(pid).start,
-        "mono_ns": time.monotonic_ns(),
-        "time": _utc(time.time_ns()),
-    }
 
 
 def _utc(ns: int) -> str:

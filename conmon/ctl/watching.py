@@ -14,9 +14,6 @@ from conmon.ctl.errors import CtlError, NotPermitted
 if TYPE_CHECKING:
     from conmon.watch import ProcessTree
 
-# inode number that the kernel gives the first PID namespace (include/linux/proc_ns.h)
-_FIRST_PID_NAMESPACE = 0xEFFF_FFFC
-
 
 @dataclass(frozen=True)
 class Known:
@@ -77,15 +74,6 @@ def add(tree: ProcessTree, container: str, pid: int, runtime: str) -> None:
         start = proc.stat(pid).start
         name = os.path.basename(runtime) or None
         tree.add_container(ContainerInfo(container, pid, start, name))
-
-
-def needs_host_pids() -> None:
-    """Refuse to follow processes where the kernel tells of pids that mean others here. CtlError."""
-    if os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE:
-        raise CtlError(
-            "processes can be followed in the host's PID namespace only",
-            "in a container, --pid=host; `tree` without --follow works here too",
-        )
 
 
 @contextlib.contextmanager

@@ -61,14 +61,7 @@ def test_lines(conmonctl: Tool, container: Container) -> None:
     with conmonctl.start(*args) as process:
         words = read_lines(process, 1)[0].decode().split()
         assert words[0].endswith("+00:00")
-        assert words[1:] == [
-            "add",
-            name(container),
-            cid(container)[:12],
-            "pid",
-            str(pid),
-            "runtime",
-        ]
+        assert words[1:] == ["add", name(container), cid(container)[:12], "pid", str(pid)]
         finish(container)
         assert read_lines(process, 1)[0].decode().split()[1:4] == [
             "remove", name(container), cid(container)[:12],
@@ -145,7 +138,7 @@ def test_processes(conmonctl: Tool, container: Container) -> None:
     """events --processes: what forks, executes and exits in a container, after what was there."""
     fifo = container.fifo("say")
     hold = container.fifo("hold")
-    script = "/bin/sleep 1001 & while read -r line; do /usr/bin/head -n 1 $line; done <say &"
+    script = "while read -r line; do /usr/bin/head -n 1 $line; done <say &"
     running(container, script)
     pid = int(container.pidfile.read_text())
     args = ("events", "--json", "--processes", "--container", cid(container))
@@ -154,8 +147,8 @@ def test_processes(conmonctl: Tool, container: Container) -> None:
         while not initial or initial[-1]["type"] != "sync":
             initial += Tool.parse(b"".join(read_lines(process, 1)))
         there = [event for event in initial if event["type"] == "fork"]
-        assert there[0]["pid"] == pid
-        assert ["/bin/sleep", "1001"] in [event["argv"] for event in there]
+        assert [event["pid"] for event in there][:1] == [pid]
+        assert len(there) == 2
         container.open_fifo(fifo, b"hold\n")
         events = []
         for kind in ("fork", "exec", "exit"):
@@ -169,7 +162,6 @@ def test_processes(conmonctl: Tool, container: Container) -> None:
         assert len({event["pid"] for event in events}) == 1
         assert events[2]["code"] == 0
         assert all(event["name"] == name(container) for event in events)
-    os.kill(there[1]["pid"], signal.SIGKILL)
     finish(container)
 
 
