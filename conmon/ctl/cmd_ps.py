@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from conmon.ctl import options, proc, show, text
+from conmon.ctl import lookup, monitors, options, proc, show, text
 from conmon.ctl.monitors import Monitor
 
 COLUMNS = (
@@ -119,9 +119,12 @@ def command(containers: tuple[str, ...], as_json: bool, quiet: bool, whole: bool
     PID is the container's, MONITOR the monitor's. BYTES came from the container, DROPS of them
     are in no log, CLIENTS are attached now, MEMORY is what the monitor has for itself alone. A
     dash is what a monitor does not tell: a C conmon has no counters. An exec session is shown as
-    CONTAINER/SESSION.
+    CONTAINER/SESSION, also when its container was named.
     """
-    chosen = options.chosen(containers)
+    found = monitors.find()
+    chosen = lookup.some(containers, found)
+    named = {monitor.id for monitor in chosen if monitor.session is None}
+    chosen = [monitor for monitor in found if monitor in chosen or monitor.id in named]
     if quiet:
         for monitor in chosen:
             if monitor.session is None:

@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 from podman.bed import IMAGE, Bed
 from podman.client import Podman
+from podman.user import TestUser
 from podman.wait import until
 
 from .person import Person
 from .tool import Tool, read_lines
 
-COMMANDS = ("podman", "crun", "busybox", "nsenter", "unshare")
+COMMANDS = ("podman", "crun", "busybox", "nsenter", "unshare", "setpriv", "useradd")
 # A client that leaves ends the input: the container is to outlive that.
 SAY = "while read -r line; do echo $line; echo problem $line >&2; done; exec sleep 1000"
 
 
 @pytest.fixture(scope="module")
-def podman(conmon_path: Path) -> Iterator[Podman]:
-    """podman with crun as root, in namespaces of its own; nothing outlives the tests."""
+def user() -> Iterator[TestUser]:
+    """An ordinary user. It goes after the bed, in which its processes are."""
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if os.geteuid() != 0:
         missing.append("root")
@@ -34,6 +35,14 @@ def podman(conmon_path: Path) -> Iterator[Podman]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    user = TestUser()
+    yield user
+    user.close()
+
+
+@pytest.fixture(scope="module")
+def podman(conmon_path: Path, user: TestUser) -> Iterator[Podman]:
+    """podman with crun as root, in namespaces of its own; nothing outlives the tests."""
     bed = Bed(conmon_path)
     try:
         yield Podman(bed, "crun", None)
@@ -131,6 +140,24 @@ def test_reopen(podman: Podman, conmonctl: Tool, speaker: str) -> None:
     path.rename(path.with_name("moved"))
     conmonctl("reopen", speaker)
     assert path.exists()
+
+
+def test_rootless(podman: Podman, conmonctl: Tool, prefix: str, user: TestUser) -> None:
+    """A user's container, in a user and a mount namespace of its own, is looked at just so."""
+    rootless = Podman(podman.bed, "crun", user)
+    name = rootless.run_detached("-i", IMAGE, "sh", "-c", SAY, name=f"{prefix}-rootless")
+    with conmonctl.start("attach", name, stdin=subprocess.PIPE) as client:
+        assert client.stdin is not None
+        client.stdin.write(b"hello\n")
+        assert read_lines(client, 1) == [b"hello\n"]
+    (row,) = conmonctl("ps", "--json", name).objects
+    assert row["monitor_uid"] == user.uid
+    assert row["bytes"] > 0 and row["private_dirty_bytes"] > 0
+    assert os.readlink(f"/proc/{row['pid']}/exe").endswith("/bin/busybox")
+    assert conmonctl("logs", "--stream", "stdout", name).out == "hello\n"
+    conmonctl("reopen", name)
+    assert row["pid"] in [one["pid"] for one in conmonctl("tree", "--json", name).objects]
+    rootless("rm", "--force", "--time", "0", name)
 
 
 def processes(rows: list[dict[str, Any]]) -> set[tuple[int, str]]:

@@ -78,8 +78,9 @@ def test_exec_session(conmonctl: Tool, make: Callable[..., Container]) -> None:
     for word in (sid, sid[:12], f"{name(container)}/{sid[:4]}"):
         (row,) = conmonctl("ps", "--json", word).objects
         assert row["session"] == sid
-    (row,) = conmonctl("ps", "--json", cid(container)[:12]).objects
-    assert row["session"] is None
+    rows = conmonctl("ps", "--json", cid(container)[:12]).objects
+    assert [row["session"] for row in rows] == [None, sid]
+    assert conmonctl("ps", "-q", name(container)).out == cid(container) + "\n"
     table = conmonctl("ps").out
     assert f"{name(container)}/{sid[:12]}" in table
     session.open_fifo(session.bundle / "finish")
