@@ -177,17 +177,27 @@ def by_pid(tree: ContainerTree | None) -> dict[int, ProcessInfo]:
 
 
 def wait_tree(
-    tree: ProcessTree, name: str, condition: Callable[[dict[int, ProcessInfo]], bool]
+    tree: ProcessTree,
+    name: str,
+    condition: Callable[[dict[int, ProcessInfo]], bool],
+    *,
+    watch: bool = True,
 ) -> dict[int, ProcessInfo]:
-    """Follow a container until a condition on its processes holds; the processes."""
+    """Follow a container until a condition on its processes holds; the processes.
+
+    `watch`: wait for events in between; there must be no stream of them then.
+    """
     deadline = Deadline()
     while True:
         found = by_pid(tree_of(tree, name))
         if condition(found):
             return found
         assert not deadline.passed(), f"{name} stays {found}"
-        with tree.events(timeout=0.1, initial=False) as events:
-            next(events, None)
+        if watch:
+            with tree.events(timeout=0.1, initial=False) as events:
+                next(events, None)
+        else:
+            os.sched_yield()
 
 
 def words(process: ProcessInfo) -> str:

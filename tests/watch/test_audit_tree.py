@@ -121,13 +121,16 @@ def test_events_from_audit(audit: AuditControl, runc: Runc) -> None:
         name = runc.run("sleep 1000; true")
         wait_tree(tree, name, lambda p: running(p, "sleep 1000"))
         with tree.events(timeout=TIMEOUT_S, initial=False) as events:
-            session = runc.exec(name, "sleep 0.1; true 'two words'; exit 7")
+            session = runc.exec(name, "sleep 1001; true 'two words'; exit 7")
+            # It must live until its records have come, however late they are.
+            found = wait_tree(tree, name, lambda p: running(p, "sleep 1001"), watch=False)
+            os.kill(next(p.pid for p in found.values() if p.argv == ("sleep", "1001")), 9)
             seen = until(events, lambda e: isinstance(e, ExitEvent) and e.code == 7)
         assert session.wait(TIMEOUT_S) == 7
     last = seen[-1]
     assert isinstance(last, ExitEvent)
     mine = [e for e in seen if isinstance(e, ExecEvent) and e.pid == last.pid]
-    assert mine[-1].argv == ("sh", "-c", "sleep 0.1; true 'two words'; exit 7")
+    assert mine[-1].argv == ("sh", "-c", "sleep 1001; true 'two words'; exit 7")
 
 
 def box(code: str) -> subprocess.Popen[bytes]:
