@@ -35,6 +35,9 @@ def follow(log: Log, monitor: Monitor | None) -> Iterator[list[bytes]]:
                     content = changes.add(log.file.fd, _CONTENT)
                     continue
                 _watch_name(changes, log)
+                # Something may have been written between the look and the watch.
+                if (newcomer := log.newcomer()) is not None and newcomer.st_size:
+                    continue
             yield []
             if ended or not waiter.wait():
                 return
