@@ -221,7 +221,9 @@ class Launch:
         """Tell the parent; once it has gone nothing is told any more. diag.Fatal."""
         self.reported = True
         key = parent.result_key(self.options.api_version, self.options.exec_mode)
-        if not parent.send(self.fields["sync_fd"], parent.message(key, value, text)):
+        sync_fd = self.fields["sync_fd"]
+        if not parent.send(sync_fd, parent.message(key, value, text)) and sync_fd >= 0:
+            posix.close(sync_fd)
             self.fields["sync_fd"] = -1
 
     def become_monitor(self, held: runtime.Held) -> int:

@@ -9,6 +9,7 @@ import pytest
 from harness import Container
 from harness_log import written
 from harness_os import TIMEOUT_S, Process
+from harness_proc import open_fds
 
 
 def failed(container: Container) -> str:
@@ -216,10 +217,20 @@ def test_sync_pipe_that_is_none(container: Container, value: str) -> None:
 
 @pytest.mark.ours("older versions die of a closed sync pipe, and leave the container alone")
 def test_caller_that_does_not_wait_for_the_report(container: Container) -> None:
-    """C6.1: the sync pipe may be closed on the other side: the container runs all the same."""
+    """C6.1: the sync pipe may be closed on the other side: the container runs all the same.
+
+    conmon holds its own end no longer: of sockets there is the one for attach clients.
+    """
+    container.fifo("hang")
+    container.fifo("start")
     container.command("echo out; exit 5")
     container.launch()
     container.close_sync()
+    container.open_fifo(container.bundle / "hang")
+    container.wait_until((container.bundle / "conmon-counters").is_symlink, "the monitor life")
+    sockets = [name for name in open_fds(container.monitor.pid).values() if "socket:" in name]
+    assert len(sockets) == 1
+    container.open_fifo(container.bundle / "start")
     assert container.end() == 5
     assert written(container.log.read_bytes()) == b"out\n"
 
