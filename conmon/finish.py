@@ -2,9 +2,9 @@
 
 import posix
 
-from conmon import _fastio, diag, parent
+from conmon import _fastio, diag, parent, process
 
-Texts = dict[str, "bytes | list[bytes] | None"]
+Texts = process.Texts
 
 
 def main(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
@@ -19,7 +19,7 @@ def main(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
             fields["status"] = 1
     if not texts.get("exit_argv"):
         return fields["status"]
-    return run_exit_command(argv, fields, texts)
+    return process.run_exit_command(argv, fields, texts)
 
 
 def _text(texts: Texts, name: str) -> bytes:
@@ -78,13 +78,3 @@ def remove_names(fields: dict[str, int], texts: Texts) -> None:
         raise diag.Fatal(
             b"Failed to remove symlink for attach socket directory: " + b"; ".join(failures)
         )
-
-
-def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
-    """Hand over to the linger life, which waits at no cost; conmon's exit status if it cannot."""
-    fields["sync_fd"] = -1
-    try:
-        return _fastio.enter_life(_fastio.LINGER, fields, texts, argv)
-    except OSError as error:
-        diag.warn(b"Failed to enter the linger life: " + diag.strerror(error))
-    return _fastio.linger(fields, texts)

@@ -40,7 +40,7 @@ class Launch:
         self.argv = argv
         self.options = options
         self.fields = _fastio.new_record()
-        self.texts: dict[str, bytes | list[bytes] | None] = {"cid": options.cid}
+        self.texts: process.Texts = {"cid": options.cid}
         self.console: Console | None = None
         self.reported = False
         self.owes_exit_command = False
@@ -304,7 +304,7 @@ class Launch:
             return 1
         self.describe_exit_command()
         self.fields["status"] = 1
-        return _fastio.linger(self.fields, self.texts)
+        return process.run_exit_command(self.argv, self.fields, self.texts)
 
 
 def _remove(path: bytes) -> None:

@@ -4,6 +4,8 @@ import posix
 
 from conmon import _fastio, diag
 
+Texts = dict[str, "bytes | list[bytes] | None"]
+
 _OOM_SCORE = b"/proc/self/oom_score_adj"
 
 
@@ -69,3 +71,13 @@ def lead_session() -> None:
         _fastio.set_subreaper()
     except OSError as error:
         raise diag.Fatal(b"Failed to set as subreaper: " + diag.strerror(error)) from None
+
+
+def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
+    """Hand over to the linger life, which waits at no cost; conmon's exit status if it cannot."""
+    fields["sync_fd"] = -1
+    try:
+        return _fastio.enter_life(_fastio.LINGER, fields, texts, argv)
+    except (OSError, MemoryError) as error:
+        diag.warn(b"Failed to enter the linger life: " + diag.internal_error(error))
+    return _fastio.linger(fields, texts)

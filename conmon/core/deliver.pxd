@@ -15,7 +15,7 @@ from conmon.core.kernel cimport (
     EPOLL_CLOEXEC, SIG_IGN, SIGPIPE, _exit, c_signal, epoll_create1, fork, pid_t,
 )
 from conmon.core.loop cimport dispatch, source_init
-from conmon.core.queue cimport queue_size
+from conmon.core.queue cimport queue_free, queue_size
 from conmon.core.state cimport CLIENT_LIMIT, Client, Monitor
 
 
@@ -73,3 +73,12 @@ cdef inline void clients_deliver(Monitor* m) noexcept nogil:
         say_errno(
             m.record, LEVEL_WARNING, b"Attach clients do not get the rest of the output",
             strerror(errno))
+    clients_forget(m)
+
+
+cdef inline void clients_forget(Monitor* m) noexcept nogil:
+    """Give back the memory of what waits: the child has it, and we may live on for long."""
+    cdef Client* client = m.clients
+    while client != NULL:
+        queue_free(&client.queue)
+        client = client.next

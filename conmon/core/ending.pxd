@@ -12,10 +12,10 @@ from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
 from conmon.core.closefds cimport close_between
 from conmon.core.diag cimport LEVEL_ERROR, say, say_errno
 from conmon.core.kernel cimport (
-    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGPIPE, SIGXFSZ, SIG_DFL,
-    SIG_SETMASK, _exit, c_signal, close, environ, execve, fork, itimerval, nanosleep, open, pid_t,
-    prctl, setitimer, sigemptyset, sigprocmask, sigset_t, snprintf, timespec, unlink, waitpid,
-    write,
+    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGABRT, SIGPIPE, SIGPROF, SIGSEGV,
+    SIGTERM, SIGXFSZ, SIG_DFL, SIG_SETMASK, _exit, c_signal, close, environ, execve, fork,
+    itimerval, nanosleep, open, pid_t, prctl, setitimer, sigemptyset, sigprocmask, sigset_t,
+    snprintf, timespec, unlink, waitpid, write,
 )
 from conmon.core.reaper cimport exit_code_of
 from conmon.core.record cimport Record, record_text
@@ -127,6 +127,14 @@ cdef inline void limit_cpu_time(int seconds) noexcept nogil:
     setitimer(ITIMER_PROF, &limit, NULL)
 
 
+cdef inline void forget_handlers() noexcept nogil:
+    """Those of the Python lives: there is nothing left that they could do."""
+    c_signal(SIGABRT, SIG_DFL)
+    c_signal(SIGPROF, SIG_DFL)
+    c_signal(SIGSEGV, SIG_DFL)
+    c_signal(SIGTERM, SIG_DFL)
+
+
 cdef inline void sleep_seconds(int seconds) noexcept nogil:
     cdef timespec left
     left.tv_sec = seconds
@@ -144,6 +152,7 @@ cdef inline int linger(Record* record) noexcept nogil:
     cdef int status
     cdef pid_t pid
     limit_cpu_time(0)
+    forget_handlers()
     prctl(PR_SET_CHILD_SUBREAPER, 0)
     close_between(3, ~0)
     if record.exit_delay > 0:

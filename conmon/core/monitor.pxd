@@ -21,7 +21,7 @@ from conmon.core.kernel cimport (
 from conmon.core.logfile cimport log_finish, log_limits
 from conmon.core.logsync cimport log_sync
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
-from conmon.core.notify cimport notify_drain, on_notify, on_notify_timer
+from conmon.core.notify cimport notify_close, notify_drain, on_notify, on_notify_timer
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
@@ -95,8 +95,9 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
 
 
 cdef inline void monitor_close(Monitor* m) noexcept nogil:
-    """Give back what monitor_open took, in a process that goes on."""
+    """Give back what the monitor took, in a process that goes on."""
     journal_close(m)
+    notify_close(m)
     munmap(m.chunk, BUFFERS)
     close(m.signals.fd)
     close(m.epoll)
@@ -196,6 +197,7 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     log_finish(m)
     journal_finish(m)
     clients_release(m)
+    monitor_close(m)
     # Only the sync pipe goes on. The caller's own fds, published ports among them, are closed
     # here too: they must be free before anybody sees the exit (C17.6). And before the forks: a
     # child would hold them for a moment longer.

@@ -166,11 +166,17 @@ cdef inline bint notify_flush(Monitor* m) noexcept nogil:
         if not notify_send(m, m.notify.kept + 2, notify_frame(m, 0)):
             return False
         notify_forget(m, 0)
-    munmap(m.notify.kept, NOTIFY_KEPT)
-    m.notify.kept = NULL
+    notify_close(m)
     m.notify.delay = 0
     timer_set(&m.notify.timer, 0, 0)
     return True
+
+
+cdef inline void notify_close(Monitor* m) noexcept nogil:
+    """Give back the memory of what was kept, and forget that."""
+    if m.notify.kept != NULL:
+        munmap(m.notify.kept, NOTIFY_KEPT)
+    m.notify.kept = NULL
 
 
 cdef inline bint notify_take(Monitor* m) noexcept nogil:
