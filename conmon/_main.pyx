@@ -7,7 +7,8 @@ from libc.stdlib cimport getenv
 from libc.string cimport strcmp, strlen
 
 from conmon.core.kernel cimport (
-    O_RDWR, PR_SET_NAME, SIGABRT, SIGPROF, SIGSEGV, _exit, c_signal, close, open, prctl, write,
+    O_RDWR, PR_SET_NAME, SIGABRT, SIGBUS, SIGPROF, SIGSEGV, _exit, c_signal, close, open, prctl,
+    write,
 )
 from conmon.core.ending cimport limit_cpu_time
 from conmon.core.record cimport (
@@ -71,7 +72,10 @@ cdef Record* at_stake = NULL
 
 
 cdef void on_death(int number) noexcept nogil:
-    """The interpreter aborted, or found no end: both are seen when there is no memory for it."""
+    """The interpreter aborted, found no end, or has a page that cannot be read from the disk.
+
+    The first two are seen when there is no memory for it.
+    """
     global at_stake
     cdef Record* record = at_stake
     at_stake = NULL
@@ -82,6 +86,7 @@ cdef inline void save_exit_code_on_death(Record* record) noexcept nogil:
     global at_stake
     at_stake = record
     c_signal(SIGABRT, on_death)
+    c_signal(SIGBUS, on_death)
     c_signal(SIGSEGV, on_death)
     c_signal(SIGPROF, on_death)
     limit_cpu_time(FINISH_CPU_TIME)

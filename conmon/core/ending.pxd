@@ -12,8 +12,8 @@ from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
 from conmon.core.closefds cimport close_between
 from conmon.core.diag cimport LEVEL_ERROR, say, say_errno
 from conmon.core.kernel cimport (
-    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGABRT, SIGPIPE, SIGPROF, SIGSEGV,
-    SIGTERM, SIGXFSZ, SIG_DFL, SIG_SETMASK, _exit, c_signal, close, environ, execve, fork,
+    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGABRT, SIGBUS, SIGPIPE, SIGPROF,
+    SIGSEGV, SIGTERM, SIGXFSZ, SIG_DFL, SIG_SETMASK, _exit, c_signal, close, environ, execve, fork,
     itimerval, nanosleep, open, pid_t, prctl, setitimer, sigemptyset, sigprocmask, sigset_t,
     snprintf, timespec, unlink, waitpid, write,
 )
@@ -130,6 +130,7 @@ cdef inline void limit_cpu_time(int seconds) noexcept nogil:
 cdef inline void forget_handlers() noexcept nogil:
     """Those of the Python lives: there is nothing left that they could do."""
     c_signal(SIGABRT, SIG_DFL)
+    c_signal(SIGBUS, SIG_DFL)
     c_signal(SIGPROF, SIG_DFL)
     c_signal(SIGSEGV, SIG_DFL)
     c_signal(SIGTERM, SIG_DFL)

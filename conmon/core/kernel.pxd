@@ -35,7 +35,7 @@ cdef extern from "<signal.h>" nogil:
     sighandler_t c_signal "signal"(int signal, sighandler_t handler)
     sighandler_t SIG_DFL, SIG_IGN
     enum: SIG_BLOCK, SIG_SETMASK
-    enum: SIGABRT, SIGPROF, SIGSEGV, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT
+    enum: SIGABRT, SIGBUS, SIGPROF, SIGSEGV, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT
     enum: SIGTERM, SIGUSR1, SIGXFSZ
 
 cdef extern from "<sys/signalfd.h>" nogil:

@@ -120,3 +120,28 @@ def test_little_memory(container: Container, more: int) -> None:
     assert container.end() == 5
     assert (container.root / "persist" / "exit").read_bytes() == b"5"
     assert (after / "recorded").exists()
+
+
+@pytest.mark.parametrize("name", ["SIGABRT", "SIGBUS", "SIGPROF", "SIGSEGV"])
+def test_finish_life_that_dies(container: Container, name: str) -> None:
+    """C17: exit files and exit command, also where the interpreter dies with the first of them.
+
+    SIGBUS: a page of conmon's file cannot be read from the disk.
+    """
+    if shutil.which("strace") is None:
+        assert "CI" not in os.environ, "strace is missing"
+        pytest.skip("strace, which sends the signal at the right moment, is not installed")
+    trace = container.root / "run" / "trace"
+    container.allow("run/trace")
+    del container.options["--conmon-pidfile"]  # it comes by rename, too
+    container.command("exit 5")
+    after = container.exit_command()
+    strace = ["strace", "-D", "-qq", "-e", "trace=/^rename",
+              "-e", f"inject=/^rename:signal={name}:when=1"]  # fmt: skip
+    container.launch("--sync", wrapper=[*strace, "-o", str(trace)])
+    container.started()
+    assert container.end() == 5
+    assert f"--- {name} " in trace.read_text()
+    assert (container.root / "persist" / "exit").read_bytes() == b"5"
+    assert not (container.bundle / "attach").exists()
+    assert (after / "recorded").exists()
