@@ -75,11 +75,11 @@ cdef inline pid_t spawn_runtime(const Spawn* spawn) noexcept nogil:
     By vfork(2), which copies no page tables and leaves us no page to fault in again, where the
     child waits for nobody and changes nothing of ours before the exec.
     """
-    cdef pid_t pid
-    if spawn.start_fd >= 0 or spawn.own_listen_pid:
-        pid = fork()
-    else:
+    cdef pid_t pid = -1
+    if spawn.start_fd < 0 and not spawn.own_listen_pid:
         pid = vfork()
+    if pid < 0:  # or a seccomp filter knows no vfork
+        pid = fork()
     if pid == 0:
         spawn_child(spawn)
     return pid if pid > 0 else -errno
