@@ -1,4 +1,4 @@
-"""When the next life cannot be entered, this one does its work (ARCHITECTURE, handoff)."""
+"""When the next life cannot be entered, this one does its work (docs/internals.md)."""
 
 from __future__ import annotations
 
