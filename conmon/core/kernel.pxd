@@ -101,7 +101,8 @@ cdef extern from "<fcntl.h>" nogil:
     int fcntl(int fd, int command, ...)
     int open(const char* path, int flags, ...)
     int openat(int dir_fd, const char* path, int flags, ...)
-    enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, F_GETPIPE_SZ, FD_CLOEXEC
+    enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, FD_CLOEXEC
+    enum: F_GETPIPE_SZ, F_SETPIPE_SZ
     enum: F_SEAL_FUTURE_WRITE, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
     enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY

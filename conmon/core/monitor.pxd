@@ -30,7 +30,7 @@ from conmon.core.reaper cimport (
 from conmon.core.record cimport Record, record_forget_fds
 from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
 from conmon.core.state cimport CHUNK, CLIENT_LIMIT, LOG_BUFFER, STDIN_PACKET, Monitor
-from conmon.core.streams cimport forward, on_stream, stream_drain, streams_arm
+from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
 from conmon.core.timer cimport timer_open, timer_set
 
 cdef enum:
@@ -165,6 +165,8 @@ cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
     # what the container has not taken of its input is kept; it has the last of the buffers
     madvise(m.chunk, BUFFERS if m.input.pending == NULL else BUFFERS - STDIN_PACKET, MADV_DONTNEED)
     journal_give_back(m)
+    stream_narrow(&m.out)
+    stream_narrow(&m.err)
     m.touched = 0
 
 

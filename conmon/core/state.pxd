@@ -39,6 +39,8 @@ cdef struct Stream:
     Source source             # must be first: a handler gets the Source and casts
     char tag                  # 2 stdout, 3 stderr: the attach protocol's stream byte
     bint terminal             # a pty's master
+    bint full                 # the pipe was, during this burst, and
+    bint wide                 # we have given it more room: streams.pxd
     bint hung_up              # a terminal that nobody in the container has open just now
 
 cdef struct Log:
