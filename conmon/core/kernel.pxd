@@ -101,6 +101,9 @@ cdef extern from "<fcntl.h>" nogil:
     int fcntl(int fd, int command, ...)
     int open(const char* path, int flags, ...)
     int openat(int dir_fd, const char* path, int flags, ...)
+    ssize_t splice(
+        int from_fd, void* from_at, int to_fd, void* to_at, size_t size, unsigned int flags)
+    enum: SPLICE_F_NONBLOCK
     enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, FD_CLOEXEC
     enum: F_GETPIPE_SZ, F_SETPIPE_SZ
     enum: F_SEAL_FUTURE_WRITE, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
@@ -195,6 +198,7 @@ cdef extern from "<unistd.h>" nogil:
     char** environ
     long syscall(long number, ...)
     ssize_t read(int fd, void* data, size_t count)
+    enum: STDOUT_FILENO
     ssize_t write(int fd, const void* data, size_t count)
     ssize_t pread(int fd, void* data, size_t count, off_t offset)
     int close(int fd)

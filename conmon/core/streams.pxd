@@ -5,7 +5,10 @@ from libc.stdint cimport uint32_t
 
 from conmon.core.attach cimport clients_send
 from conmon.core.journal cimport journal_chunk
-from conmon.core.kernel cimport EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl, read
+from conmon.core.kernel cimport (
+    EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, SPLICE_F_NONBLOCK, STDOUT_FILENO, fcntl, read,
+    splice,
+)
 from conmon.core.logfile cimport log_chunk
 from conmon.core.loop cimport source_close, watch
 from conmon.core.state cimport CHUNK, Monitor, Source, Stream
@@ -46,9 +49,21 @@ cdef inline void forward(Monitor* m, char tag, const char* data, size_t size) no
         clients_send(m, tag, data, size)
 
 
+cdef inline ssize_t stream_take(Monitor* m, Stream* stream) noexcept nogil:
+    """One read of at most CHUNK bytes: read(2).
+
+    What nobody is to see goes from the pipe to our stdout, which is /dev/null: not one byte of
+    it is touched. A terminal cannot be spliced.
+    """
+    if m.log.fd < 0 and m.journal.path == NULL and m.clients == NULL and not stream.terminal:
+        return splice(
+            stream.source.fd, NULL, STDOUT_FILENO, NULL, CHUNK, SPLICE_F_NONBLOCK)
+    return read(stream.source.fd, m.chunk, CHUNK)
+
+
 cdef inline ssize_t stream_read(Monitor* m, Stream* stream) noexcept nogil:
     """One read of at most CHUNK bytes and its forwarding; the bytes, 0 when there are none now."""
-    cdef ssize_t n = read(stream.source.fd, m.chunk, CHUNK)
+    cdef ssize_t n = stream_take(m, stream)
     if n > 0:
         stream.hung_up = False
         forward(m, stream.tag, m.chunk, n)

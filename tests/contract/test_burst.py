@@ -1,4 +1,4 @@
-"""A pipe that a container fills gets more room for as long as the burst lasts."""
+"""Bursts of output: the pipe has more room meanwhile, and what nobody wants is not read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 from harness import Container
 from harness_attach import AttachClient
+from harness_counters import wait_counters
 from harness_log import written
 from harness_os import Deadline
 
@@ -124,3 +125,23 @@ def test_little_output(container: Container) -> None:
     assert room(stdout) == PIPE
     os.close(stdout)
     end(container)
+
+
+def test_output_that_nobody_wants(container: Container) -> None:
+    """Log driver none, no client: all of it is taken, and a client that comes gets what follows."""
+    container.put("data", FLOOD)
+    container.fifo("one")
+    container.fifo("two")
+    container.options["-l"] = "none"
+    container.command("cat data; read -r _ <one; cat data; read -r _ <two; cat data; cat data >&2")
+    container.launch()
+    container.wait_name(container.bundle / "conmon-counters")
+    wait_counters(container, lambda now: now["bytes_in"] == len(FLOOD))
+    client = container.attach()
+    container.open_fifo(container.bundle / "one")
+    client.read_until(FLOOD[-12:])
+    client.close()
+    wait_counters(container, lambda now: now["clients_now"] == 0)
+    container.open_fifo(container.bundle / "two")
+    assert container.end() == 0
+    assert client.stream(2) == FLOOD
