@@ -27,7 +27,7 @@ from conmon.core.kernel cimport (
     read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
-from conmon.core.logfile cimport log_finish
+from conmon.core.logfile cimport log_finish, log_flush
 from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
 from conmon.core.reaper cimport monitor_signals
 from conmon.core.record cimport (
@@ -262,6 +262,7 @@ def forward(dict fields, dict texts, chunks):
                 ctl_line(&m, data)
             else:
                 core_forward(&m, tag, data, len(data))
+                log_flush(&m)
         log_finish(&m)
         with nogil:  # it may wait for the journal, which may be a thread of the caller's
             journal_finish(&m)

@@ -275,7 +275,7 @@ cdef inline void log_reopen(Monitor* m) noexcept nogil:
 
 
 cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:
-    """Log what one read of stream 2 or 3 returned (C8.2).
+    """Put what one read of stream 2 or 3 returned into the buffer (C8.2); log_flush writes it.
 
     A record per line; P for a piece without its newline: at the end of the read, or of
     RECORD_DATA bytes.
@@ -307,4 +307,3 @@ cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) 
         log.used += put_record(log.buffer + log.used, log.header, data, line, partial)
         record.counters.records += 1
         data += line
-    log_flush(m)

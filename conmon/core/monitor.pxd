@@ -18,7 +18,7 @@ from conmon.core.kernel cimport (
     SIG_IGN, WNOHANG, c_signal, close, epoll_create1, madvise, mmap, munmap,
     pid_t, pread, signalfd, sigprocmask, sigset_t, waitpid,
 )
-from conmon.core.logfile cimport log_finish, log_limits
+from conmon.core.logfile cimport log_finish, log_flush, log_limits
 from conmon.core.logsync cimport log_sync
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
 from conmon.core.notify cimport notify_close, notify_drain, on_notify, on_notify_timer
@@ -155,6 +155,7 @@ cdef inline void forward_held(Monitor* m) noexcept nogil:
             break
         forward(m, 2 if at < record.held_stdout_size else 3, m.chunk, n)
         at += n
+    log_flush(m)
     if record.held_fd >= 0:
         close(record.held_fd)
         record.held_fd = -1

@@ -11,7 +11,7 @@ from conmon.core.record cimport Record
 
 cdef enum:
     CHUNK = 64 << 10          # bytes of one read; larger falls out of the cache (measured)
-    LOG_BUFFER = 160 << 10    # a chunk of 64-byte lines with their headers fits
+    LOG_BUFFER = 400 << 10    # four chunks of 100-byte lines with their headers fit
     HEADER = 45               # bytes before a record's data
     RECORD_DATA = 8192        # bytes of data in one record, newline included: what C conmon
                               # reads at once; log shippers refuse lines of more than 16-32 KiB
