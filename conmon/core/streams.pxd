@@ -17,6 +17,7 @@ cdef enum:
     PIPE = 64 << 10           # bytes that a pipe holds when it is made
     WIDE_PIPE = 256 << 10     # bytes that it holds during a burst
     READS = 4                 # in a burst, before other sources have their turn
+    TERMINAL_READ = 4095      # bytes that a terminal's line discipline (n_tty) has at most
 
 
 cdef inline void stream_widen(Stream* stream) noexcept nogil:
@@ -87,9 +88,11 @@ cdef inline void on_stream(Monitor* m, Source* source, uint32_t events) noexcept
 
     It keeps a large write in large pieces of memory, a small one page by page (profile.md).
     """
-    cdef int i
-    for i in range(READS):
-        if stream_read(m, <Stream*>source) < CHUNK or m.stalled:
+    cdef Stream* stream = <Stream*>source
+    cdef ssize_t most = TERMINAL_READ if stream.terminal else CHUNK
+    cdef int _i
+    for _i in range(READS):
+        if stream_read(m, stream) < most or m.stalled:
             break
     log_flush(m)
 
