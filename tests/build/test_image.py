@@ -1,0 +1,52 @@
+"""The interpreter's image: what is put into the ELF of what the interpreter has made."""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+from harness_build import TOP
+
+
+@pytest.fixture(scope="module")
+def image() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("image", TOP / "tools" / "image.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def words(*numbers: int) -> bytes:
+    return struct.pack(f"={len(numbers)}Q", *numbers)
+
+
+def making(runs: Iterator[bytes]) -> Callable[[], bytes]:
+    return lambda: next(runs)
+
+
+def test_what_is_of_one_process_is_left_out(image: ModuleType) -> None:
+    """Words that are another in each run are zeros, all others are there."""
+    runs = iter([words(7, i, 8, 100 - i) for i in range(3)])
+    assert image.made_alike(making(runs)) == words(7, 0, 8, 0)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_run_that_went_another_way_is_not_used(image: ModuleType, place: int) -> None:
+    """An instruction that one run has specialised in another way never becomes a zero."""
+    made = [words(7, i, 8) for i in range(6)]
+    made[place] = words(7, 50, 9)
+    runs = iter(made)
+    assert image.made_alike(making(runs)) == words(7, 0, 8)
+    assert next(runs, None) is None
+
+
+def test_no_image_where_no_runs_are_alike(image: ModuleType) -> None:
+    """Nothing is made up: without three runs that agree there is no image."""
+    runs = (words(1, 1 + i // 2) for i in range(1000))
+    with pytest.raises(LookupError, match="no three images are alike"):
+        image.made_alike(making(runs))
