@@ -21,7 +21,7 @@ from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.journalqueue cimport journal_drop_queue
 from conmon.core.journalsocket cimport Batch, Entry
 from conmon.core.journalstate cimport (
-    AWAY, PAUSE_MIN, RETRY, batch_flush, journal_batch, journal_find_again, journal_flush,
+    AWAY, RETRY, batch_flush, journal_batch, journal_find_again, journal_flush,
     journal_put, on_journal, on_journal_timer,
 )
 from conmon.core.kernel cimport (
@@ -47,7 +47,6 @@ cdef inline int journal_open(Monitor* m) noexcept nogil:
     cdef Journal* journal = &m.journal
     source_init(&journal.source, -1, on_journal)
     source_init(&journal.timer, -1, on_journal_timer)
-    journal.pause = PAUSE_MIN
     journal.path = record_text(m.record, m.record.journal_socket)
     journal.fields = record_text(m.record, m.record.journal_fields)
     journal.fields_size = m.record.journal_fields_size

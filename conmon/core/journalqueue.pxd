@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from conmon.core.journalsocket cimport Batch, Entry
+from conmon.core.journalsocket cimport BATCH, Batch, Entry
 from conmon.core.queue cimport queue_free, queue_reserve, queue_size
 from conmon.core.state cimport Monitor, Queue
 
@@ -62,7 +62,7 @@ cdef inline void batch_from_queue(Monitor* m, Batch* batch) noexcept nogil:
     cdef Queued head
     cdef Entry* entry
     batch.count = 0
-    while at < queue.tail and batch.count < m.journal.window:
+    while at < queue.tail and batch.count < BATCH:
         memcpy(&head, queue.data + at, sizeof(head))
         at += sizeof(head)
         entry = &batch.entries[batch.count]

@@ -1,8 +1,11 @@
 """Entries to journald by the journal's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-An entry is one datagram of fields: `NAME=value\n`, or `NAME\n`, the size as 64 bits in little
-endian, the bytes and `\n` where the value may hold any byte. A datagram that is larger than the
-socket takes goes as a sealed memfd by SCM_RIGHTS, with nothing in the datagram itself.
+An entry is a series of fields: `NAME=value\n`, or `NAME\n`, the size as 64 bits in little
+endian, the bytes and `\n` where the value may hold any byte. A datagram holds entries with an
+empty line between any two, as many as were read at once and as fit into DATAGRAM bytes: a datagram
+costs many times what its bytes do, and journald's queue may have room for ten only. One that is
+larger than the socket takes goes as a sealed memfd by SCM_RIGHTS, with nothing in the datagram
+itself.
 
 The socket is connected, so that no path is looked up per entry, and so that EPOLLOUT tells when
 the receiver's queue has room again (unix(7) has that for connected datagram sockets only).
@@ -18,14 +21,11 @@ from libc.string cimport memcpy, memset, strlen
 from conmon.core.kernel cimport (
     AF_UNIX, F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE,
     MFD_ALLOW_SEALING, MFD_CLOEXEC, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, close,
-    connect, fcntl, ioctl, iovec, memfd_create, mmsghdr, msghdr, sendmmsg, sockaddr, sockaddr_un,
-    socket, socklen_t,
+    connect, fcntl, iovec, memfd_create, mmsghdr, msghdr, sendmmsg, sockaddr, sockaddr_un,
+    socket, socklen_t, write,
 )
 from conmon.core.loop cimport source_close
 from conmon.core.state cimport Monitor
-
-cdef extern from "<sys/uio.h>" nogil:
-    ssize_t writev(int fd, const iovec* parts, int count)
 
 cdef extern from "<sys/socket.h>" nogil:
     """
@@ -48,17 +48,12 @@ cdef extern from "<sys/socket.h>" nogil:
     }
     """
     ssize_t conmon_send_fd(int to, int fd)
-    int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
-    enum: SOL_SOCKET, SO_SNDBUF
-
-cdef extern from "<linux/sockios.h>" nogil:
-    enum: SIOCOUTQ
 
 cdef enum:
     BATCH = 128                 # entries of one sendmmsg
-    PARTS = 4                   # of one datagram: header, kept bytes, bytes, constant fields
-    HEADER_ROOM = 80
-    SEND_BUFFER = 128 << 10     # bytes; the kernel doubles it: see journal_connect
+    DATAGRAM = 64 << 10         # bytes; an entry that is larger is alone in its datagram
+    PARTS = 4                   # of an entry: header, kept bytes, bytes, constant fields
+    HEADER_ROOM = 80            # an empty line and the fields that vary
 
 cdef struct Entry:
     const char* kept            # the message's beginning, if it is elsewhere
@@ -72,8 +67,9 @@ cdef struct Entry:
 cdef struct Batch:
     Entry entries[BATCH]
     int count
-    mmsghdr messages[BATCH]
-    iovec parts[BATCH][PARTS]
+    mmsghdr messages[BATCH]     # datagrams
+    int carried[BATCH]          # entries in each
+    iovec parts[BATCH * PARTS]
     char headers[BATCH][HEADER_ROOM]
 
 
@@ -99,15 +95,12 @@ cdef inline size_t put_entry_header(char* out, const Entry* entry) noexcept nogi
     return at + 8
 
 
-cdef inline void batch_frame(Monitor* m, Batch* batch, int index) noexcept nogil:
-    """Make the datagram of one entry."""
-    cdef Entry* entry = &batch.entries[index]
-    cdef iovec* part = batch.parts[index]
-    cdef msghdr* message = &batch.messages[index].msg_hdr
-    memset(message, 0, sizeof(msghdr))
-    message.msg_iov = part
-    part.iov_base = batch.headers[index]
-    part.iov_len = put_entry_header(batch.headers[index], entry)
+cdef inline iovec* entry_frame(
+        Monitor* m, const Entry* entry, char* header, size_t header_size,
+        iovec* part) noexcept nogil:
+    """Lay one entry out; the part behind it."""
+    part.iov_base = header
+    part.iov_len = header_size
     part += 1
     if entry.kept_size:
         part.iov_base = <void*>entry.kept
@@ -118,15 +111,45 @@ cdef inline void batch_frame(Monitor* m, Batch* batch, int index) noexcept nogil
     part += 1
     part.iov_base = <void*>m.journal.fields
     part.iov_len = m.journal.fields_size
-    part += 1
-    message.msg_iovlen = part - message.msg_iov
+    return part + 1
+
+
+cdef inline int batch_frame(Monitor* m, Batch* batch) noexcept nogil:
+    """Make datagrams of the batch's entries; how many."""
+    cdef msghdr* message = NULL
+    cdef Entry* entry
+    cdef iovec* part = batch.parts
+    cdef char* header
+    cdef size_t header_size, size
+    cdef size_t used = DATAGRAM
+    cdef int count = 0
+    cdef int i
+    for i in range(batch.count):
+        entry = &batch.entries[i]
+        header = batch.headers[i]
+        size = HEADER_ROOM + entry.kept_size + entry.size + m.journal.fields_size
+        if used + size > DATAGRAM:
+            message = &batch.messages[count].msg_hdr
+            memset(message, 0, sizeof(msghdr))
+            message.msg_iov = part
+            batch.carried[count] = 0
+            count += 1
+            used = 0
+            header_size = put_entry_header(header, entry)
+        else:
+            header[0] = c"\n"
+            header_size = 1 + put_entry_header(header + 1, entry)
+        used += size
+        part = entry_frame(m, entry, header, header_size, part)
+        message.msg_iovlen = part - message.msg_iov
+        batch.carried[count - 1] += 1
+    return count
 
 
 cdef inline int journal_connect(Monitor* m) noexcept nogil:
     """Reach the journal's socket; 0 or errno."""
     cdef sockaddr_un address
     cdef size_t length = strlen(m.journal.path)
-    cdef int size = SEND_BUFFER
     cdef int failure
     cdef int fd
     if m.journal.source.fd >= 0:
@@ -139,11 +162,6 @@ cdef inline int journal_connect(Monitor* m) noexcept nogil:
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
     if fd < 0:
         return errno
-    # What is sent counts until journald has read it, and EPOLLOUT comes when three quarters of
-    # the buffer are free again. So a buffer that fills up before journald's queue does (512
-    # entries where systemd runs) has us woken once in 150 entries; with libsystemd's 8 MB it is
-    # once per entry, at three times the CPU time (measured).
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size))
     if connect(fd, <sockaddr*>&address, sizeof(address)) < 0:
         failure = errno
         close(fd)
@@ -152,45 +170,30 @@ cdef inline int journal_connect(Monitor* m) noexcept nogil:
     return 0
 
 
-cdef inline bint journal_wakes_seldom(Monitor* m) noexcept nogil:
-    """Whether it is our buffer that is full, not the queue that all senders share.
-
-    EPOLLOUT comes for every single place in that queue, to every sender that waits.
-    """
-    cdef int sent = 0
-    ioctl(m.journal.source.fd, SIOCOUTQ, &sent)
-    return sent > SEND_BUFFER // 2
-
-
-cdef inline bint journal_idle(Monitor* m) noexcept nogil:
-    """Whether journald has read all that we sent."""
-    cdef int sent = 0
-    ioctl(m.journal.source.fd, SIOCOUTQ, &sent)
-    return sent == 0
+cdef inline int write_all(int fd, const char* data, size_t size) noexcept nogil:
+    """0 or errno."""
+    cdef ssize_t n
+    while size:
+        n = write(fd, data, size)
+        if n > 0:
+            data += n
+            size -= n
+        elif n < 0 and errno != EINTR:
+            return errno
+    return 0
 
 
-cdef inline int journal_send_memfd(int socket_fd, const iovec* parts, int count) noexcept nogil:
+cdef inline int journal_send_memfd(int socket_fd, const msghdr* message) noexcept nogil:
     """Send one large datagram as a file; 0 or errno. journald takes it only with all seals."""
-    cdef iovec left[PARTS]
-    cdef iovec* part = left
-    cdef ssize_t n = 0
     cdef int failure = 0
+    cdef size_t i
     cdef int fd = memfd_create(b"journal-entry", MFD_CLOEXEC | MFD_ALLOW_SEALING)
     if fd < 0:
         return errno
-    memcpy(left, parts, count * sizeof(iovec))
-    while count > 0 and failure == 0:
-        n = writev(fd, part, count)
-        if n < 0:
-            failure = 0 if errno == EINTR else errno
-            continue
-        while count > 0 and <size_t>n >= part.iov_len:
-            n -= part.iov_len
-            part += 1
-            count -= 1
-        if count > 0:
-            part.iov_base = <char*>part.iov_base + n
-            part.iov_len -= n
+    for i in range(message.msg_iovlen):
+        if failure == 0:
+            failure = write_all(
+                fd, <const char*>message.msg_iov[i].iov_base, message.msg_iov[i].iov_len)
     if failure == 0 and fcntl(
             fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0:
         failure = errno
@@ -202,40 +205,36 @@ cdef inline int journal_send_memfd(int socket_fd, const iovec* parts, int count)
 
 cdef inline int batch_send(Monitor* m, Batch* batch, int* failure) noexcept nogil:
     """Send the batch's entries in order; how many were sent, and why not all: errno, or 0."""
+    cdef int count = batch_frame(m, batch)
+    cdef int at = 0
     cdef int done = 0
-    cdef int framed = 0
     cdef bint again = True
-    cdef int n
+    cdef int n, end
     failure[0] = 0
-    while framed < batch.count:
-        batch_frame(m, batch, framed)
-        framed += 1
-    while done < batch.count:
+    while at < count:
         failure[0] = journal_connect(m)
         if failure[0]:
-            return done
-        n = sendmmsg(
-            m.journal.source.fd, batch.messages + done, batch.count - done, MSG_NOSIGNAL)
+            break
+        n = sendmmsg(m.journal.source.fd, batch.messages + at, count - at, MSG_NOSIGNAL)
         failure[0] = errno if n < 0 else 0
         if failure[0] == EMSGSIZE or failure[0] == ENOBUFS:
-            failure[0] = journal_send_memfd(
-                m.journal.source.fd, batch.messages[done].msg_hdr.msg_iov,
-                <int>batch.messages[done].msg_hdr.msg_iovlen)
+            failure[0] = journal_send_memfd(m.journal.source.fd, &batch.messages[at].msg_hdr)
             n = 1
         if failure[0] == 0:
-            done += n
-            m.record.counters.entries += n
+            for end in range(at, at + n):
+                done += batch.carried[end]
+            at += n
             m.journal.reached = True
             m.journal.hopeless = False
             continue
         if failure[0] == EAGAIN:
-            return done
+            break
         if failure[0] == EINTR:
             continue
         # journald was restarted: its new socket may be there already
         source_close(m, &m.journal.source)
         if not again:
-            return done
+            break
         again = False
-    failure[0] = 0
+    m.record.counters.entries += done
     return done

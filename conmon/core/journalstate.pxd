@@ -4,7 +4,6 @@ They wait in a queue, and meanwhile the container's streams are not read: at mos
 per stream can join them. Why the journal does not take them decides what comes next:
 
     FULL    its queue is full: wait until it has room, as long as that may take
-    PACED   the same, but the queue gives no good moment to go on: pause, then try
     AWAY    nobody is at the socket, or it fails: try again, for PATIENCE seconds
     LOSING  that was in vain: drop and count, go on reading, try again with later output
 
@@ -20,9 +19,7 @@ from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.journalqueue cimport (
     Queued, batch_from_queue, journal_drop, journal_drop_queue, journal_enqueue,
 )
-from conmon.core.journalsocket cimport (
-    BATCH, Batch, Entry, batch_send, journal_connect, journal_idle, journal_wakes_seldom,
-)
+from conmon.core.journalsocket cimport BATCH, Batch, Entry, batch_send, journal_connect
 from conmon.core.kernel cimport EPOLLOUT, snprintf
 from conmon.core.loop cimport now_ms, watch
 from conmon.core.queue cimport queue_free, queue_size
@@ -30,8 +27,6 @@ from conmon.core.state cimport Journal, Monitor, Source
 from conmon.core.timer cimport timer_read, timer_set
 
 cdef enum:
-    PAUSE_MIN = 100           # us; PACED
-    PAUSE_MAX = 3200
     PATIENCE = 30000          # ms
     RETRY = 100               # ms between two tries while AWAY
     RETRY_LOSING = 1000       # ms
@@ -39,9 +34,8 @@ cdef enum:
 cdef enum Wait:
     READY = 0
     FULL = 1
-    PACED = 2
-    AWAY = 3
-    LOSING = 4
+    AWAY = 2
+    LOSING = 3
 
 
 cdef inline Batch* journal_batch(Monitor* m) noexcept nogil:
@@ -60,12 +54,10 @@ cdef inline void journal_state(Monitor* m, int state) noexcept nogil:
         m.stalled -= 1
     journal.stalled = stalls
     watch(m, &journal.source, EPOLLOUT if state == FULL else 0)
-    if state == PACED:
-        timer_set(&journal.timer, journal.pause, 0)
-    elif state == AWAY and journal.state != AWAY:
+    if state == AWAY and journal.state != AWAY:
         journal.since = now_ms()
         timer_set(&journal.timer, RETRY * 1000, RETRY * 1000)
-    elif state != AWAY and journal.state != READY:
+    elif state != AWAY and journal.state == AWAY:
         timer_set(&journal.timer, 0, 0)
     journal.state = state
 
@@ -81,7 +73,7 @@ cdef inline void journal_give_up(Monitor* m) noexcept nogil:
 cdef inline void journal_refused(Monitor* m, int failure) noexcept nogil:
     """An entry could not be sent: what to do now."""
     if failure == EAGAIN:
-        journal_state(m, FULL if journal_wakes_seldom(m) else PACED)
+        journal_state(m, FULL)
         return
     if m.journal.state != AWAY and not m.journal.hopeless:
         say_errno(
@@ -104,8 +96,6 @@ cdef inline void journal_flush(Monitor* m) noexcept nogil:
         sent = batch_send(m, batch, &failure)
         for i in range(sent):
             journal.queue.head += sizeof(Queued) + batch.entries[i].size
-        # a receiver that takes a few entries at a time is not offered many
-        journal.window = BATCH if failure == 0 else min(2 * sent + 4, <int>BATCH)
         batch.count = 0
         if failure:
             journal_refused(m, failure)
@@ -123,7 +113,6 @@ cdef inline void batch_flush(Monitor* m, Batch* batch) noexcept nogil:
         journal_enqueue(m, &batch.entries[i])
     batch.count = 0
     if failure:
-        m.journal.window = BATCH
         journal_refused(m, failure)
 
 
@@ -183,24 +172,8 @@ cdef inline void on_journal(Monitor* m, Source* source, uint32_t events) noexcep
     journal_flush(m)
 
 
-cdef inline void journal_go_on(Monitor* m) noexcept nogil:
-    """After a pause: that was too long if journald had nothing to do, too short for few entries."""
-    cdef Journal* journal = &m.journal
-    cdef uint64_t before = m.record.counters.entries
-    if journal_idle(m):
-        journal.pause = max(journal.pause // 2, <int>PAUSE_MIN)
-    journal_flush(m)
-    if journal.state == PACED and m.record.counters.entries == before:
-        journal_state(m, FULL)  # it stands still: no pause is long enough, the next place is
-    if m.record.counters.entries - before < 8:
-        journal.pause = min(journal.pause * 2, <int>PAUSE_MAX)
-
-
 cdef inline void on_journal_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
     timer_read(source)
-    if m.journal.state == PACED:
-        journal_go_on(m)
-        return
     journal_flush(m)
     if m.journal.state == AWAY and now_ms() - m.journal.since >= PATIENCE:
         journal_give_up(m)

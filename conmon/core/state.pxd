@@ -100,7 +100,7 @@ cdef struct JournalLine:
 
 cdef struct Journal:
     Source source             # connected datagram socket; fd -1 while not connected
-    Source timer              # set while AWAY or PACED
+    Source timer              # set while AWAY
     const char* path          # of the journal's socket; NULL: no journald log
     const char* fields        # the constant fields of every entry, framed
     size_t fields_size
@@ -115,8 +115,6 @@ cdef struct Journal:
     int64_t since             # ms; when it was first or last tried in this state
     uint64_t lost             # bytes of container output dropped since the last marker
     uint64_t lost_entries
-    int window                # entries of the queue that are offered at once
-    int pause                 # us until it is tried again while its queue is full
     Queue queue               # entries that wait
 
 cdef struct Monitor:

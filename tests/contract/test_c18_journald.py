@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -259,6 +260,18 @@ def test_much_output(container: Container, journald: Journald) -> None:
     expected = [b"%d\n" % number for number in range(20_000)]
     container.put("data", b"".join(expected))
     assert messages(run(container, journald, "exec cat data")) == expected
+
+
+@pytest.mark.ours("2.1.6 knows no prefixes")
+def test_lines_of_one_read(container: Container, journald: Journald) -> None:
+    """C18: what comes in one datagram are entries of their own, whatever is in them."""
+    lines = [b"plain", b"", b"<3>bad", b"\0\xff", b"MESSAGE=no", b"", b"=", b"<7>\r", b"x" * 5000]
+    container.put("data", b"".join(line + b"\n" for line in lines) * 9)
+    entries = run(container, journald, "exec dd if=data bs=1M status=none")
+    assert messages(entries) == [re.sub(rb"^<.>", b"", line) + b"\n" for line in lines] * 9
+    priorities = [b"3" if line == b"<3>bad" else b"6" for line in lines]
+    assert [entry[b"PRIORITY"] for entry in entries] == priorities * 9
+    assert {entry[b"CONTAINER_NAME"] for entry in entries} == {b"name"}
 
 
 def test_beside_a_file_and_a_client(container: Container, journald: Journald) -> None:

@@ -36,12 +36,22 @@ Texts = dict[str, bytes | list[bytes] | None]
 Entry = tuple[bytes, bytes, bytes | None, bool]
 
 
-def parse(datagram: bytes) -> list[Field]:
-    """The fields of one entry, in their order, by the protocol's own words."""
-    fields = []
+def parse(datagram: bytes) -> list[list[Field]]:
+    """The fields of each entry, in their order, by the protocol's own words.
+
+    An empty line ends an entry, the last one's is left out.
+    """
+    fields: list[Field] = []
+    entries = [fields]
     while datagram:
         line, newline, rest = datagram.partition(b"\n")
         assert newline
+        if not line:
+            assert fields
+            fields = []
+            entries.append(fields)
+            datagram = rest
+            continue
         name, equals, value = line.partition(b"=")
         if not equals:
             size = int.from_bytes(rest[:8], "little")
@@ -50,7 +60,8 @@ def parse(datagram: bytes) -> list[Field]:
             rest = rest[1:]
         fields.append((name, value))
         datagram = rest
-    return fields
+    assert fields
+    return entries
 
 
 def entry(fields: list[Field]) -> Entry:
@@ -88,7 +99,7 @@ class Journal:
                 return
 
     def take(self) -> None:
-        """Receive one entry, from the datagram or from the sealed file that it carries."""
+        """Receive some entries, from the datagram or from the sealed file that it carries."""
         data, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, 4)
         if fds:
             assert not data
@@ -111,7 +122,7 @@ class Journal:
             self.take()
         self.socket.close()
         self.path.unlink()
-        return [parse(datagram) for datagram in self.datagrams]
+        return [entry for datagram in self.datagrams for entry in parse(datagram)]
 
 
 def forward(path: Path, chunks: Iterator[Chunk] | list[Chunk], *args: bytes) -> dict[str, int]:
@@ -279,6 +290,19 @@ def test_large_entry(tmp_path: Path) -> None:
     assert {fields[b"BIG"] for fields in found} == {label[4:]}
     assert journal.files == 3
     assert counters["entries"] == 3
+
+
+def test_lines_of_one_read_share_datagrams(tmp_path: Path) -> None:
+    """C18: a datagram takes as many entries as fit into 64 KiB, none of them in two."""
+    journal = Journal(tmp_path / "j").start()
+    expected = [b"%d" % i + b"x" * 300 * (i % 5) + b"\n" for i in range(100)]
+    forward(journal.path, [(2, b"".join(expected)), (3, b"alone\n")])
+    found = [entry(fields)[0] for fields in journal.stop()]
+    assert found == [*expected, b"alone\n"]
+    assert [len(parse(datagram)) for datagram in journal.datagrams][2:] == [1]
+    full, rest, _ = map(len, journal.datagrams)
+    assert full <= 64 << 10
+    assert full + rest > 64 << 10
 
 
 def test_slow_journal(tmp_path: Path) -> None:
