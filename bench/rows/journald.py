@@ -11,7 +11,6 @@ from bench.flow import CPU, SPEED, add
 from bench.journal import count_entries, journald
 from bench.results import Measure
 
-
 # The kernel's default, and what systemd sets when it starts a machine.
 QUEUES = {10: ("MB/s, queue of 10", "CPU, queue of 10"), 512: (SPEED.name, CPU.name)}
 
