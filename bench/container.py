@@ -166,7 +166,7 @@ class Container:
     def _stderr(self) -> str:
         return (self.root / "stderr").read_text(errors="replace").strip()
 
-    def settle(self, seconds: float = 0.02) -> None:
+    def settle(self, seconds: float = 0.05) -> None:
         """Wait until the container waits for `go`, and the monitor has done nothing for so long.
 
         It is its idle self then.

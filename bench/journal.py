@@ -54,7 +54,7 @@ def journald(queue: int) -> Iterator[None]:
         config = Path("/run/systemd/journald.conf.d/bench.conf")
         config.parent.mkdir()
         config.write_text(CONFIG)
-        command = ["unshare", "--net", "sh", "-c", START, "sh", str(queue), DAEMON]
+        command = ["unshare", "--net", "sh", "-c", START, "sh", str(queue), str(DAEMON)]
         daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_for_socket()

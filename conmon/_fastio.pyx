@@ -78,7 +78,7 @@ cdef public int conmon_monitor(Record* record, char** argv, Next* next) noexcept
     Returns conmon's exit status, which counts where nothing comes next.
     """
     cdef int failure
-    record = monitor_main(record)
+    record = monitor_main(record, NULL if next == NULL else next.leave)
     if next != NULL:
         next.life = Life.LIFE_FINISH
         next.record = record

@@ -308,11 +308,18 @@ cdef public void conmon_image_resume() noexcept nogil:
     PyOS_AfterFork_Child()
 
 
+cdef public void conmon_image_pause() noexcept nogil:
+    """Let go of the interpreter, as it is now; it can be resumed."""
+    PyEval_SaveThread()
+
+
 cdef public void conmon_image_leave() noexcept nogil:
-    """Throw away all that the interpreter did to its memory; it can be resumed again."""
+    """Throw away all that the interpreter, paused, did to its memory.
+
+    What is resumed then is the image's again.
+    """
     global all_mapped
     cdef Mapped* head
-    PyEval_SaveThread()
     while all_mapped != NULL:
         head = all_mapped
         all_mapped = head.next

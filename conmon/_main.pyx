@@ -26,6 +26,7 @@ cdef extern int conmon_image_write(int fd) noexcept nogil
 cdef extern bint conmon_image_room() noexcept nogil
 cdef extern bint conmon_image_ready() noexcept nogil
 cdef extern void conmon_image_resume() noexcept nogil
+cdef extern void conmon_image_pause() noexcept nogil
 cdef extern void conmon_image_leave() noexcept nogil
 
 # _fastio.pyx
@@ -51,6 +52,10 @@ cdef inline int python_life(
         conmon_image_resume()
         status = conmon_python_life(life, record, argc, argv, next)
         if next.life != LIFE_NONE:
+            conmon_image_pause()
+        if next.life == LIFE_MONITOR:
+            next.leave = conmon_image_leave
+        elif next.life != LIFE_NONE:
             conmon_image_leave()
         return status
     if start_interpreter(b"conmon._fastio"):
@@ -110,6 +115,7 @@ cdef inline int live(int life, Record* record, int argc, char** argv) noexcept n
     cdef bint ready = conmon_image_ready()
     next.life = life
     next.record = record
+    next.leave = NULL
     while next.life != LIFE_NONE:
         life = next.life
         next.life = LIFE_NONE

@@ -22,7 +22,7 @@ from conmon.core.kernel cimport (
     AF_UNIX, F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE,
     MFD_ALLOW_SEALING, MFD_CLOEXEC, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, close,
     connect, fcntl, iovec, memfd_create, mmsghdr, msghdr, sendmmsg, sockaddr, sockaddr_un,
-    socket, socklen_t, write,
+    socket, write,
 )
 from conmon.core.loop cimport source_close
 from conmon.core.state cimport Monitor

@@ -12,7 +12,7 @@ entry after LOSING says how much is missing.
 """
 
 from libc.errno cimport EAGAIN, ENOENT
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memset, strerror, strlen
 
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno

@@ -20,14 +20,14 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.logfile cimport log_finish, log_flush, log_limits
 from conmon.core.logsync cimport log_sync
-from conmon.core.loop cimport dispatch, source_close, source_init, watch
+from conmon.core.loop cimport dispatch, now_ms, source_close, source_init, watch
 from conmon.core.notify cimport notify_close, notify_drain, on_notify, on_notify_timer
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
     stranger_watch,
 )
-from conmon.core.record cimport Record, record_forget_fds
+from conmon.core.record cimport Leave, Record, record_forget_fds
 from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
 from conmon.core.state cimport CHUNK, CLIENT_LIMIT, LOG_BUFFER, STDIN_PACKET, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
@@ -36,7 +36,8 @@ from conmon.core.timer cimport timer_open, timer_set
 cdef enum:
     BUFFERS = CHUNK + LOG_BUFFER + STDIN_PACKET
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
-    IDLE_AFTER = 20        # ms without an event until the buffers are given back
+    IDLE_AFTER = 20        # ms without an event until memory is given back
+    LEAVE_AFTER = 500      # ms until the launch life's is, also without a pause
 
 
 cdef inline void block_signals() noexcept nogil:
@@ -171,15 +172,30 @@ cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
     m.touched = 0
 
 
+cdef inline void leave_launch(Monitor* m) noexcept nogil:
+    """Give back what the launch life has left.
+
+    Not at once: a container that ends before, as most exec sessions do, needs it for its finish
+    life, and what both have in common is not done twice.
+    """
+    if m.leave != NULL:
+        m.leave()
+    m.leave = NULL
+
+
 cdef inline void run(Monitor* m) noexcept nogil:
     """Until the container has ended. Idle, this sleeps for ever: no timer wakes it."""
     cdef int timeout
+    m.leave_at = now_ms() + LEAVE_AFTER
     while m.running:
         timeout = IDLE_AFTER
-        if m.touched <= KEEP_BUFFERS:
+        if m.touched <= KEEP_BUFFERS and m.leave == NULL:
             timeout = RETRY_AFTER if retry_due(m) else -1
         if dispatch(m, timeout) == 0:
             give_buffers_back(m)
+            leave_launch(m)
+        elif m.leave != NULL and now_ms() >= m.leave_at:
+            leave_launch(m)
         retry(m)
         clients_free_retired(m)
         streams_arm(m)
@@ -214,7 +230,7 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     record_forget_fds(record)
 
 
-cdef inline Record* monitor_main(Record* record) noexcept nogil:
+cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
     """The monitor life, whole; the record, which has moved, for the finish life."""
     cdef Monitor m
     cdef int failure
@@ -223,8 +239,11 @@ cdef inline Record* monitor_main(Record* record) noexcept nogil:
     failure = monitor_open(&m, record)
     if failure:
         say_errno(record, LEVEL_ERROR, b"Failed to set the monitor up", strerror(-failure))
+        if leave != NULL:
+            leave()
         wait_only(record)
     else:
+        m.leave = leave
         find_container(&m)
         oom_open(&m)
         accept_waiting(&m)

@@ -131,10 +131,13 @@ ctypedef struct Record:
     Counters counters
 
 
+ctypedef void (*Leave)() noexcept nogil
+
 # What a life leaves to be done in the same process; LIFE_NONE is "nothing".
 cdef struct Next:
     int life
     Record* record
+    Leave leave             # gives back what the life before has left in memory; NULL: nothing
 
 
 cdef inline uint64_t record_magic() noexcept nogil:

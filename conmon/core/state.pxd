@@ -7,7 +7,7 @@ raises nothing: what goes wrong is dealt with where it happens, reported and cou
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from conmon.core.kernel cimport time_t
-from conmon.core.record cimport Record
+from conmon.core.record cimport Leave, Record
 
 cdef enum:
     CHUNK = 64 << 10          # bytes of one read; larger falls out of the cache (measured)
@@ -119,6 +119,8 @@ cdef struct Journal:
 
 cdef struct Monitor:
     Record* record
+    Leave leave               # what the launch life has left is given back when the monitor is
+    int64_t leave_at          # idle for the first time, or at this time, in ms; NULL: it was
     int epoll
     char* chunk               # CHUNK bytes
     size_t touched            # bytes of chunk and log buffer used since they were given back
