@@ -134,7 +134,10 @@ class Container:
             raise BenchError(f"{self.conmon} says nothing on the attach pipe: {self._stderr()}")
 
     def report(self) -> None:
-        """Wait for the container's pid on the sync pipe, and for the end of conmon's parent."""
+        """Wait for the container's pid on the sync pipe, and for the end of conmon's parent.
+
+        With `--sync` there is none: conmon is the process that was started.
+        """
         assert self._sync is not None
         try:
             message = self._sync.recv(4096)
@@ -142,16 +145,22 @@ class Container:
             message = b""
         self.reported = time.perf_counter()
         self._take_pid(message)
+        if "--sync" in self._argv:
+            self.monitor = self._parent
+        else:
+            self._wait_for_parent()
+            self.monitor = int((self.root / "conmon.pid").read_bytes())
+        self._pidfd = os.pidfd_open(self.monitor)
+        for end in (self._sync, self._to_conmon, self._attach):
+            if end is not None:
+                end.close()
+
+    def _wait_for_parent(self) -> None:
         os.waitid(os.P_PID, self._parent, os.WEXITED | os.WNOWAIT)
         self.parent_cpu_s = kernel.cpu_s(self._parent)
         _, status = os.waitpid(self._parent, 0)
         if status != 0:
             raise BenchError(f"{self.conmon} ends with {status:#x}: {self._stderr()}")
-        self.monitor = int((self.root / "conmon.pid").read_bytes())
-        self._pidfd = os.pidfd_open(self.monitor)
-        for end in (self._sync, self._to_conmon, self._attach):
-            if end is not None:
-                end.close()
 
     def _take_pid(self, message: bytes) -> None:
         report = json.loads(message or b"{}")

@@ -12,6 +12,7 @@ from libc.stdlib cimport getenv as c_getenv
 from libc.string cimport memcpy, memset, strcmp, strerror, strlen
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
+from conmon.core.background cimport go_on_in_child as core_go_on_in_child
 from conmon.core.closefds cimport close_all_but as core_close_all_but
 from conmon.core.control cimport ctl_line
 from conmon.core.diag cimport LEVEL_ERROR, say_errno, syslog_send
@@ -227,6 +228,16 @@ def enter_life(int life, dict fields, dict texts, list argv):
         successor.record = record
         return 0
     raise OSError(-life_enter(life, record, pointers(argv)), "cannot enter the next life")
+
+
+def go_on_in_child(int gate_read, int gate_write):
+    """Return in a child that has taken this process over. OSError, without a child.
+
+    This process ends with the status, a byte, that comes through the gate, 1 if none comes.
+    """
+    cdef int failure = core_go_on_in_child(gate_read, gate_write)
+    if failure:
+        raise OSError(-failure, "cannot go on in a child")
 
 
 def monitor(dict fields, dict texts, list argv):

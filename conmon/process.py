@@ -28,31 +28,25 @@ def protect_from_oom_killer() -> int | None:
 
 
 def daemonize(pidfile: bytes | None) -> None:
-    """Go on in a child; the parent writes the pid file, then exits 0.
+    """Go on in a child, which writes the pid file; then the parent exits 0.
 
-    The child starts nothing before the pid file is there: where it cannot be written, both end
-    and no monitor is left behind (C20.20). Returns in the child only.
+    Nothing is started before the pid file is there: where it cannot be written, both end and no
+    monitor is left behind (C20.20). Returns in the child only. diag.Fatal.
     """
     gate_read, gate_write = posix.pipe2(posix.O_CLOEXEC)
-    child = posix.fork()
-    if child:
-        posix._exit(_release(child, pidfile, gate_write))
-    posix.close(gate_write)
-    if not posix.read(gate_read, 1):
-        posix._exit(1)
+    try:
+        _fastio.go_on_in_child(gate_read, gate_write)
+    except OSError as error:
+        raise diag.Fatal(b"Failed to fork: " + diag.strerror(error)) from None
     posix.close(gate_read)
-
-
-def _release(child: int, pidfile: bytes | None, gate: int) -> int:
-    """In the parent: record the child and let it go; the exit status."""
     if pidfile is not None:
         try:
-            _fastio.write_atomically(pidfile, b"%d" % child)
+            _fastio.write_atomically(pidfile, b"%d" % posix.getpid())
         except OSError as error:
             diag.error(b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error)))
-            return 1
-    posix.write(gate, b"1")
-    return 0
+            posix._exit(1)
+    posix.write(gate_write, b"\0")
+    posix.close(gate_write)
 
 
 def drop_stdio(null: int) -> None:

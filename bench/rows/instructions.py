@@ -28,8 +28,8 @@ ROWS = [
         "instructions executed",
         "Counted by callgrind ([`bench/instructions.py`](../bench/instructions.py)), in user space:"
         " what the kernel does for conmon is not in it, and is most of the work of a log. Start:"
-        " until conmon waits for its container. End: from there. The log is of lines of 100 bytes,"
-        " on a null device. The same on every run to about a hundredth.",
+        " until conmon, in the foreground, waits for its container. End: from there. The log is of"
+        " lines of 100 bytes, on a null device. The same on every run to about a hundredth.",
         MEASURES,
         measure,
         __name__,
