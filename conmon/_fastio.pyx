@@ -253,8 +253,10 @@ def linger(dict fields, dict texts):
     return core_linger(record_build(fields, texts))
 
 
-def forward(dict fields, dict texts, chunks):
+def forward(dict fields, dict texts, chunks, int reads=1):
     """Forward chunks of output as the monitor does, in this process; the fields afterwards.
+
+    The log is written after so many `reads`, each a chunk: one, or up to four in a burst.
 
     `chunks`: pairs of stream (2 stdout, 3 stderr) and what one read returned, up to 64 KiB; or
     of 0 and a line of the ctl fifo, without its newline. `log_fd` of the record becomes the
@@ -266,14 +268,17 @@ def forward(dict fields, dict texts, chunks):
     if failure:
         raise OSError(-failure, "cannot set the monitor up")
     try:
-        for tag, data in chunks:
+        for number, (tag, data) in enumerate(chunks, 1):
             if len(data) > CHUNK:
                 raise ValueError("a chunk has at most 65536 bytes")
             if tag == 0:
+                log_flush(&m)
                 ctl_line(&m, data)
             else:
                 core_forward(&m, tag, data, len(data))
-                log_flush(&m)
+                if number % reads == 0:
+                    log_flush(&m)
+        log_flush(&m)
         log_finish(&m)
         with nogil:  # it may wait for the journal, which may be a thread of the caller's
             journal_finish(&m)

@@ -20,7 +20,13 @@ def lines(first: int, end: int) -> list[Chunk]:
 
 
 def forward(
-    log: Path, output: Iterable[Chunk], *, keep: int = 0, size_max: int = 0, total: int = 0
+    log: Path,
+    output: Iterable[Chunk],
+    *,
+    keep: int = 0,
+    size_max: int = 0,
+    total: int = 0,
+    reads: int = 1,
 ) -> dict[str, int]:
     """Log output, with rotation to `keep` old logs or without (0): the counters.
 
@@ -36,7 +42,8 @@ def forward(
     if keep:
         fields["log_dir_fd"] = directory
     try:
-        counters = _fastio.forward(fields, {"log_path": os.fsencode(log)}, output)["counters"]
+        path = os.fsencode(log)
+        counters = _fastio.forward(fields, {"log_path": path}, output, reads)["counters"]
     finally:
         os.close(directory)
     assert isinstance(counters, dict)

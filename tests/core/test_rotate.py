@@ -19,16 +19,21 @@ from hypothesis import strategies as st
     steps=st.lists(st.one_of(st.just([REOPEN]), chunks_of_data), max_size=6),
     size_max=st.integers(100, 20000),
     keep=st.integers(1, 4),
+    reads=st.integers(1, 4),
 )
 @settings(deadline=None, max_examples=40)
 def test_rotation_beside_the_model(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[list[Chunk]], size_max: int, keep: int
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[list[Chunk]],
+    size_max: int,
+    keep: int,
+    reads: int,
 ) -> None:
     """C11.1: old logs and log are the end of all records: contiguous, whole, within the limits."""
     with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as directory:
         log = Path(directory) / "ctr.log"
         chunks = [chunk for step in steps for chunk in step]
-        counters = forward(log, chunks, keep=keep, size_max=size_max)
+        counters = forward(log, chunks, keep=keep, size_max=size_max, reads=reads)
         expected = model([chunk for chunk in chunks if chunk != REOPEN])
         found = logged(log)
         assert found == expected[len(expected) - len(found) :]
