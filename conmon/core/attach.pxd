@@ -17,13 +17,13 @@ from libc.string cimport memcpy, memset, strerror
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, accept4, close, iovec, mmsghdr, recv, send, sendmmsg, shutdown,
+    SOCK_NONBLOCK, accept4, close, iovec, mmsghdr, recv, sendmmsg, shutdown,
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.queue cimport queue_free, queue_reserve, queue_size
 from conmon.core.state cimport (
     CHUNK, CLIENT_LIMIT, PACKET_DATA, QUEUE_LIMIT, QUEUE_RESUME, STDIN_PACKET, Client, Monitor,
-    Source,
+    Queue, Source,
 )
 from conmon.core.stdin cimport stdin_end, stdin_flush, stdin_put
 
@@ -122,20 +122,43 @@ cdef inline void client_enqueue(
         m.record.counters.stalls += 1
 
 
+cdef inline size_t frame_size(const char* frame) noexcept nogil:
+    """Bytes of the packet behind its two bytes of size."""
+    return <unsigned char>frame[0] | (<size_t><unsigned char>frame[1] << 8)
+
+
+cdef inline int client_send_queued(Client* client) noexcept nogil:
+    """Send some of what waits, in one system call; how many packets, or -1 with errno."""
+    cdef Queue* queue = &client.queue
+    cdef mmsghdr messages[PACKETS]
+    cdef iovec parts[PACKETS]
+    cdef unsigned int count = 0
+    cdef size_t at = queue.head
+    cdef int sent
+    cdef int _i
+    memset(messages, 0, sizeof(messages))
+    while at < queue.tail and count < PACKETS:
+        parts[count].iov_base = queue.data + at + 2
+        parts[count].iov_len = frame_size(queue.data + at)
+        messages[count].msg_hdr.msg_iov = &parts[count]
+        messages[count].msg_hdr.msg_iovlen = 1
+        at += 2 + parts[count].iov_len
+        count += 1
+    sent = sendmmsg(client.source.fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL)
+    for _i in range(sent):
+        queue.head += 2 + frame_size(queue.data + queue.head)
+    return sent
+
+
 cdef inline void client_flush(Monitor* m, Client* client) noexcept nogil:
     """Send what waits for the client, as far as it goes."""
-    cdef size_t size
-    cdef unsigned char* frame
     while queue_size(&client.queue):
-        frame = <unsigned char*>client.queue.data + client.queue.head
-        size = frame[0] | (<size_t>frame[1] << 8)
-        if send(client.source.fd, frame + 2, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0:
-            client.queue.head += 2 + size
-        elif errno == EAGAIN:
-            break
-        elif errno != EINTR:
+        if client_send_queued(client) >= 0 or errno == EINTR:
+            continue
+        if errno != EAGAIN:
             client_end_output(m, client)
             return
+        break
     if queue_size(&client.queue) == 0:
         client_queue_free(m, client)
     elif queue_size(&client.queue) <= QUEUE_RESUME:
