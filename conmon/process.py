@@ -45,7 +45,12 @@ def daemonize(pidfile: bytes | None) -> None:
         except OSError as error:
             diag.error(b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error)))
             posix._exit(1)
-    posix.write(gate_write, b"\0")
+    try:
+        posix.write(gate_write, b"\0")
+    except OSError:  # somebody has ended the parent: nobody will hear of us
+        if pidfile is not None:
+            posix.unlink(pidfile)
+        posix._exit(1)
     posix.close(gate_write)
 
 

@@ -14,8 +14,14 @@ cdef extern from *:
     #include <sys/syscall.h>
     #include <unistd.h>
 
-    static int conmon_gate[2];
-    static char conmon_leaver_stack[8192] __attribute__((aligned(16)));
+    /* What the process that ends stands on. Not in the image's section (tools/image.ld), which the
+       child throws away as soon as it has no more use for its interpreter. */
+    #define CONMON_LEAVER __attribute__((section(".conmon_leaver")))
+    static struct {
+        char stack[8192] __attribute__((aligned(16)));
+        int gate[2];
+        sigset_t mask;
+    } conmon_leaver CONMON_LEAVER = {{0}};
 
     /* In the process that ends. Whatever libc has in memory is the child's by now: its errno, and
        the id of its thread, which the kernel would set to 0 at our end. */
@@ -23,8 +29,9 @@ cdef extern from *:
     {
         char status = 1;
         syscall(SYS_set_tid_address, NULL);
-        close(conmon_gate[1]);
-        while (read(conmon_gate[0], &status, 1) < 0 && errno == EINTR)
+        sigprocmask(SIG_SETMASK, &conmon_leaver.mask, NULL);
+        close(conmon_leaver.gate[1]);
+        while (read(conmon_leaver.gate[0], &status, 1) < 0 && errno == EINTR)
             ;
         _exit(status);
     }
@@ -43,7 +50,7 @@ cdef extern from *:
             return -ENOSYS; /* the child would begin with an empty one */
         __asm__ volatile(
             "syscall\\n\\ttest %%rax, %%rax\\n\\tjle 1f\\n\\t"
-            "mov %[stack], %%rsp\\n\\txor %%ebp, %%ebp\\n\\tcall *%[leave]\\n1:"
+            "mov %[stack], %%rsp\\n\\tcall *%[leave]\\n1:"
             : "=a"(result)
             : "a"((long)SYS_clone), "D"((long)(CLONE_VM | SIGCHLD)), "S"(0L), "d"(0L), "r"(r10),
               "r"(r8), [stack] "r"(stack), [leave] "r"(conmon_leave)
@@ -61,7 +68,7 @@ cdef extern from *:
         register long x4 __asm__("x4") = 0;
         __asm__ volatile(
             "svc #0\\n\\tcmp x0, #0\\n\\tb.le 1f\\n\\t"
-            "mov sp, %[stack]\\n\\tmov x29, #0\\n\\tblr %[leave]\\n1:"
+            "mov sp, %[stack]\\n\\tblr %[leave]\\n1:"
             : "+r"(x0)
             : "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x8), [stack] "r"(stack),
               [leave] "r"(conmon_leave)
@@ -78,15 +85,22 @@ cdef extern from *:
 
     static int conmon_go_on_in_child(int gate_read, int gate_write)
     {
-        pid_t child;
-        conmon_gate[0] = gate_read;
-        conmon_gate[1] = gate_write;
-        if (conmon_share_with_child(conmon_leaver_stack + sizeof conmon_leaver_stack) == 0)
-            return 0;
-        child = fork(); /* another machine, or a filter of system calls */
+        sigset_t all;
+        long child;
+        int failure = 0;
+        conmon_leaver.gate[0] = gate_read;
+        conmon_leaver.gate[1] = gate_write;
+        sigfillset(&all); /* a handler would run on the stack that is the child's */
+        sigprocmask(SIG_SETMASK, &all, &conmon_leaver.mask);
+        child = conmon_share_with_child(conmon_leaver.stack + sizeof conmon_leaver.stack);
+        if (child < 0) { /* another machine, or a filter of system calls */
+            child = fork();
+            failure = child < 0 ? -errno : 0;
+        }
         if (child > 0)
             conmon_leave();
-        return child == 0 ? 0 : -errno;
+        sigprocmask(SIG_SETMASK, &conmon_leaver.mask, NULL);
+        return failure;
     }
     """
     int conmon_go_on_in_child(int gate_read, int gate_write) nogil

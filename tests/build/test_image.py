@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
-from harness_build import TOP
+from harness_build import TOP, run
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +50,18 @@ def test_no_image_where_no_runs_are_alike(image: ModuleType) -> None:
     runs = (words(1, 1 + i // 2) for i in range(1000))
     with pytest.raises(LookupError, match="no three images are alike"):
         image.made_alike(making(runs))
+
+
+def test_unlike_images(image: ModuleType) -> None:
+    """Images of unlike length have nothing in common: the build says so."""
+    with pytest.raises(LookupError, match="8 bytes, another 16"):
+        image.what_is_common(words(1), words(1, 2))
+
+
+def test_what_outlives_an_interpreter_is_not_in_the_image() -> None:
+    """The process that was started may still stand on its stack when the image is thrown away."""
+    linked = TOP / "build" / "meson" / "conmon-linked"
+    listed = run("nm", linked).stdout.splitlines()
+    at = {words[-1]: int(words[0], 16) for words in map(str.split, listed) if len(words) == 3}
+    assert not at["conmon_image_start"] <= at["conmon_leaver"] < at["conmon_image_end"]
+    assert at["conmon_image_start"] <= at["conmon_image_heap"] < at["conmon_image_end"]
