@@ -59,6 +59,8 @@ def what_is_common(one: bytes, other: bytes) -> bytes:
     What differs is of the process that made it, and dead: thread ids, addresses of its stack in
     frames that have returned, random keys. Address space randomisation tells it from the rest.
     """
+    if len(one) != len(other):
+        raise LookupError(f"one has {len(one)} bytes, another {len(other)}")
     length = len(one) // WORD.size
     common = struct.Struct(f"={length}Q")
     pairs = zip(common.unpack(one), common.unpack(other), strict=True)

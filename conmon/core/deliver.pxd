@@ -48,6 +48,8 @@ cdef inline void deliver(Monitor* m) noexcept nogil:
     close_all_but(keep, clients_fds(m, keep))
     restore_signals()
     c_signal(SIGPIPE, SIG_IGN)
+    if m.leave != NULL:
+        m.leave()
     m.epoll = epoll_create1(EPOLL_CLOEXEC)
     source_init(&m.listener, -1, NULL)
     m.input.pending = NULL

@@ -41,6 +41,7 @@ cdef struct Stream:
     bint terminal             # a pty's master
     bint full                 # the pipe was, during this burst, and
     bint wide                 # we have given it more room: streams.pxd
+    bint unspliceable         # a filter of system calls knows no splice
     bint hung_up              # a terminal that nobody in the container has open just now
 
 cdef struct Log:

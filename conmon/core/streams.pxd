@@ -59,9 +59,13 @@ cdef inline ssize_t stream_take(Monitor* m, Stream* stream) noexcept nogil:
     What nobody is to see goes from the pipe to our stdout, which is /dev/null: not one byte of
     it is touched. A terminal cannot be spliced.
     """
-    if m.log.fd < 0 and m.journal.path == NULL and m.clients == NULL and not stream.terminal:
-        return splice(
-            stream.source.fd, NULL, STDOUT_FILENO, NULL, CHUNK, SPLICE_F_NONBLOCK)
+    cdef ssize_t n
+    cdef bint wanted = m.log.fd >= 0 or m.journal.path != NULL or m.clients != NULL
+    if not wanted and not stream.terminal and not stream.unspliceable:
+        n = splice(stream.source.fd, NULL, STDOUT_FILENO, NULL, CHUNK, SPLICE_F_NONBLOCK)
+        if n >= 0 or errno == EAGAIN or errno == EINTR:
+            return n
+        stream.unspliceable = True
     return read(stream.source.fd, m.chunk, CHUNK)
 
 
@@ -87,12 +91,13 @@ cdef inline void on_stream(Monitor* m, Source* source, uint32_t events) noexcept
     """Take what there is; a burst is logged in one write, which costs a file system less.
 
     It keeps a large write in large pieces of memory, a small one page by page (profile.md).
+    Clients are not given so much at once: what they cannot take has to be copied into queues.
     """
     cdef Stream* stream = <Stream*>source
     cdef ssize_t most = TERMINAL_READ if stream.terminal else CHUNK
     cdef int _i
     for _i in range(READS):
-        if stream_read(m, stream) < most or m.stalled:
+        if stream_read(m, stream) < most or m.stalled or m.clients != NULL:
             break
     log_flush(m)
 

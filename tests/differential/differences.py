@@ -445,6 +445,17 @@ ROOT\\/run\\/pidfile: No such file or directory"}
     # --- choices ----------------------------------------------------------------------------
     Difference(
         Kind.CHOICE,
+        "conmon's pid file is written by the process that stays",
+        "It is there before the process that was started ends, as with C conmon; that one has "
+        "left its memory to its child by then.",
+        ("steps", "steps for crio"),
+        lines("""
+            steps | ours | rename to ROOT/run/conmon.pid
+            steps of the started process | C | rename to ROOT/run/conmon.pid
+        """),
+    ),
+    Difference(
+        Kind.CHOICE,
         "The bundle has a name conmon-counters while the container runs",
         "It leads to the monitor's counters, which can be read without disturbing it.",
         ("as podman", "as crio"),
