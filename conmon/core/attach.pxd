@@ -17,7 +17,8 @@ from libc.string cimport memcpy, memset, strerror
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, accept4, close, iovec, mmsghdr, recv, sendmmsg, shutdown,
+    SOCK_NONBLOCK, SOL_SOCKET, SO_SNDBUF, accept4, close, iovec, mmsghdr, recv, sendmmsg,
+    setsockopt, shutdown,
 )
 from conmon.core.loop cimport source_close, source_init, watch
 from conmon.core.queue cimport queue_free, queue_reserve, queue_size
@@ -29,6 +30,7 @@ from conmon.core.stdin cimport stdin_end, stdin_flush, stdin_put
 
 cdef enum:
     PACKETS = CHUNK // PACKET_DATA
+    SEND_BUFFER = 256 << 10  # bytes; doubled by the kernel, which counts 16 KiB for each packet
     FRAME = 3  # bytes in the queue before a packet's data: its size, its stream byte
 
 
@@ -263,6 +265,7 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
     """Take one client; False if there is none to be had."""
     cdef Source* source = &m.listener
     cdef Client* client
+    cdef int send_buffer = SEND_BUFFER
     cdef int fd = accept4(source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
@@ -280,6 +283,7 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
         close(fd)
         m.record.counters.clients_dropped += 1
         return False
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer))
     source_init(&client.source, fd, on_client)
     client.next = m.clients  # newest first
     m.clients = client

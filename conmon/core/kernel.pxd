@@ -156,8 +156,9 @@ cdef extern from "<sys/socket.h>" nogil:
                    socklen_t size)
     ssize_t recv(int fd, void* data, size_t length, int flags)
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
+    int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
     enum: AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_CLOEXEC, SOCK_NONBLOCK
-    enum: MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD
+    enum: MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SOL_SOCKET, SO_SNDBUF
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int initial, int flags)
