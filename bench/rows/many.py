@@ -38,6 +38,7 @@ def measure(bench: Bench) -> None:
                         stack.enter_context(one)
                         one.launch()
                         running.append(one)
+                    running[-1].settle()
                     for one in running:
                         one.settle(0.001)
                     sizes = [kernel.memory_kb(one.monitor)["Pss"] for one in running]
