@@ -44,7 +44,10 @@ def holdings(helper_pid: int) -> tuple[int, list[str]]:
     fds = Path(f"/proc/{helper_pid}/fd")
     marks = []
     for fd in os.listdir(fds):
-        lines = Path(f"/proc/{helper_pid}/fdinfo/{fd}").read_text().splitlines()
+        try:
+            lines = Path(f"/proc/{helper_pid}/fdinfo/{fd}").read_text().splitlines()
+        except FileNotFoundError:
+            continue  # it has just been closed
         marks += [line for line in lines if line.startswith(("fanotify", "inotify", "tfd"))]
     return len(os.listdir(fds)), sorted(line.split("pos:")[0] for line in marks)
 

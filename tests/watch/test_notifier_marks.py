@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +44,10 @@ def make_anew(path: Path) -> None:
 def marked(helper_pid: int, path: Path) -> bool:
     """Whether the kernel lists a mark of the helper on a file's inode (proc(5), fdinfo)."""
     word = f"ino:{path.stat().st_ino:x} "
-    directory = Path(f"/proc/{helper_pid}/fdinfo")
-    lines = [line for fd in os.listdir(directory) for line in (directory / fd).open()]
+    lines: list[str] = []
+    for info in Path(f"/proc/{helper_pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # an fd that has just been closed
+            lines += info.read_text().splitlines(keepends=True)
     return any(line.startswith("fanotify ino:") and word in line for line in lines)
 
 
