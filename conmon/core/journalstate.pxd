@@ -23,7 +23,7 @@ from conmon.core.journalsocket cimport BATCH, Batch, Entry, batch_send, journal_
 from conmon.core.kernel cimport EPOLLOUT, snprintf
 from conmon.core.loop cimport now_ms, watch
 from conmon.core.queue cimport queue_free, queue_size
-from conmon.core.state cimport Journal, Monitor, Source
+from conmon.core.state cimport CHUNK, Journal, Monitor, Source
 from conmon.core.timer cimport timer_read, timer_set
 
 cdef enum:
@@ -92,6 +92,7 @@ cdef inline void journal_flush(Monitor* m) noexcept nogil:
     cdef int failure = 0
     cdef int i, sent
     while queue_size(&journal.queue):
+        m.touched = max(m.touched, <size_t>CHUNK)  # the batch's pages are to be given back
         batch_from_queue(m, batch)
         sent = batch_send(m, batch, &failure)
         for i in range(sent):
