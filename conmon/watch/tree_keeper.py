@@ -84,6 +84,7 @@ class TreeKeeper:
         self._states_pause = 0
         self._states_due: int | None = None
         self._in_states = False
+        self._given: list[ContainerInfo] = []
         self._missing = 0
         self._loss_since: int | None = None
         self._resync_after = 0
@@ -172,6 +173,9 @@ class TreeKeeper:
             if not self._add(info):
                 return False
         self.engine.place_all(time.monotonic_ns())
+        stat = self._procfs.stat(info.pid)
+        if stat is not None:
+            self._given.append(dataclasses.replace(info, start=stat.start))
         return True
 
     def emit_sync(self) -> None:
@@ -227,9 +231,11 @@ class TreeKeeper:
             began = time.monotonic_ns()
             self._states_due = None
             containers = self.engine.containers
+            # After a loss a container may have been taken for ended: no state tells of a given one.
+            self._given = [info for info in self._given if self._is_alive(info)]
             new = [
                 info
-                for info in self._states
+                for info in (*self._given, *self._states)
                 if info.pid not in containers or containers[info.pid].info.id != info.id
             ]
             if [info for info in new if self._add(info)]:
@@ -239,6 +245,10 @@ class TreeKeeper:
             self._states_pause = 10 * (self._states_at - began)
         finally:
             self._in_states = False
+
+    def _is_alive(self, info: ContainerInfo) -> bool:
+        stat = self._procfs.stat(info.pid)
+        return stat is not None and not stat.dead and stat.start == info.start
 
     def _add(self, info: ContainerInfo) -> bool:
         stat = self._procfs.stat(info.pid)
