@@ -21,10 +21,12 @@ from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport conclude
 from conmon.core.journal cimport journal_finish
 from conmon.core.kernel cimport (
-    AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER,
+    AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
+    PR_SET_CHILD_SUBREAPER,
     SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
     SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal,
-    chmod, close, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll, pollfd, prctl,
+    chmod, close, epoll_create1, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll,
+    pollfd, prctl,
     read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
@@ -260,13 +262,11 @@ def forward(dict fields, dict texts, chunks, int reads=1):
 
     `chunks`: pairs of stream (2 stdout, 3 stderr) and what one read returned, up to 64 KiB; or
     of 0 and a line of the ctl fifo, without its newline. `log_fd` of the record becomes the
-    core's: it is closed. OSError; ValueError for a chunk that is too large.
+    core's: it is closed. ValueError for a chunk that is too large.
     """
     cdef Record* record = record_build(fields, texts)
     cdef Monitor m
-    cdef int failure = monitor_open(&m, record)
-    if failure:
-        raise OSError(-failure, "cannot set the monitor up")
+    monitor_open(&m, record)
     try:
         for number, (tag, data) in enumerate(chunks, 1):
             if len(data) > CHUNK:
@@ -323,6 +323,14 @@ def signal_fd():
     cdef int fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK)
     if fd < 0:
         raise OSError(errno, "signalfd")
+    return fd
+
+
+def epoll_fd():
+    """An epoll instance, close-on-exec. OSError."""
+    cdef int fd = epoll_create1(EPOLL_CLOEXEC)
+    if fd < 0:
+        raise OSError(errno, "epoll_create1")
     return fd
 
 

@@ -95,4 +95,6 @@ def internal_error(exception: BaseException) -> bytes:
         place = b" at %b:%d" % (code.co_filename.encode("utf-8", "replace"), trace_.tb_lineno)
         trace_ = trace_.tb_next
     text = f"{type(exception).__name__}: {exception}".encode("utf-8", "surrogateescape")
+    if isinstance(exception, OSError):
+        text += b": " + strerror(exception)
     return b"internal error: " + text + place

@@ -67,7 +67,8 @@ class Launch:
         if options.exec_attach:
             parent.send(self.attach_pipe, parent.message(b"data", 0))
         _fastio.block_signals()
-        self.signal_fd = _fastio.signal_fd()
+        self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
+        self.fields["epoll_fd"] = _fastio.epoll_fd()
         held = self.start_container()
         if options.api_version >= 1 or not options.exec_mode:
             self.report(self.fields["container_pid"])
@@ -257,7 +258,7 @@ class Launch:
 
     def close_own_fds(self) -> None:
         """Close what no other life needs: all but what the record names and the caller's own."""
-        for fd in (self.null, self.signal_fd, self.attach_pipe):
+        for fd in (self.null, self.attach_pipe):
             if fd >= 0:
                 posix.close(fd)
 

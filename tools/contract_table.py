@@ -34,6 +34,7 @@ SECTIONS = {
     "C18": "journald",
     "C19": "passthrough",
     "C20": "defects of C conmon and their cures",
+    "C21": "learned since, with real clients",
 }
 
 # The rows of C20: what C conmon does, and ours must not.
@@ -63,11 +64,23 @@ FAULTS = {
     23: "the exit files wait for the disk",
 }
 
+# The rows of C21: what holds, also where it does not with C conmon.
+LEARNED = {
+    1: "a client that goes on reading gets every byte, whatever it has sent",
+    2: "a session's terminal has its size and settings before the command runs",
+    3: "signals end the exit delay; children are reaped in every life",
+    4: "signals reach the container while the log takes nothing",
+    5: "one journal entry, one datagram",
+    6: "at the end as much is read as FIONREAD says, whatever the pipe's size",
+    7: "a session that could not be started is reported with the runtime's words",
+    8: "what can fail is done before the container runs; what fails later loses nothing",
+}
+
 HEAD = """\
 # The contract and the tests that hold it
 
 What a drop-in conmon must do, by section; C20 are the defects of C conmon, with a row each. A test
-names its sections in its docstring. Made by `make contract`; do not edit.
+names its sections in its docstring. C21 is what real clients have shown since. Made by `make contract`; do not edit.
 """
 
 
@@ -93,9 +106,10 @@ def order(section: str) -> tuple[int, ...]:
 
 
 def about(section: str) -> str:
-    """A row of C20 in words."""
+    """A row of C20 or C21 in words."""
     title, _, row = section.partition(".")
-    return f" {FAULTS[int(row)]}" if title == "C20" and row else ""
+    rows = {"C20": FAULTS, "C21": LEARNED}.get(title, {})
+    return f" {rows[int(row)]}" if row and rows else ""
 
 
 def main() -> None:
@@ -104,8 +118,8 @@ def main() -> None:
     for title, subject in SECTIONS.items():
         print(f"\n## {title} {subject}\n")
         sections = {s for s in found if s == title or s.startswith(title + ".")}
-        if title == "C20":
-            sections |= {f"C20.{row}" for row in FAULTS}
+        for row in {"C20": FAULTS, "C21": LEARNED}.get(title, {}):
+            sections.add(f"{title}.{row}")
         for section in sorted(sections, key=order):
             print(f"- **{section}**{about(section)}")
             for path, names in sorted(found[section].items()):

@@ -27,10 +27,12 @@ from conmon.core.state cimport (
     Queue, Source,
 )
 from conmon.core.stdin cimport stdin_end, stdin_flush, stdin_put
+from conmon.core.timer cimport timer_set
 
 cdef enum:
     PACKETS = CHUNK // PACKET_DATA
     SEND_BUFFER = 256 << 10  # bytes; doubled by the kernel, which counts 16 KiB for each packet
+    ACCEPT_AGAIN = 250  # ms until a client is tried again that there was no fd for
     FRAME = 3  # bytes in the queue before a packet's data: its size, its stream byte
 
 
@@ -255,6 +257,11 @@ cdef inline void on_listener(Monitor* m, Source* source, uint32_t events) noexce
     accept_client(m)
 
 
+cdef inline void on_starved(Monitor* m) noexcept nogil:
+    """There may be an fd for the client that waits by now."""
+    watch(m, &m.listener, EPOLLIN)
+
+
 cdef inline void accept_waiting(Monitor* m) noexcept nogil:
     """Take the clients that connected before there was a loop."""
     while m.listener.fd >= 0 and m.client_count < CLIENT_LIMIT and accept_client(m):
@@ -272,8 +279,9 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
             if not m.starved_told:
                 say_errno(
                     m.record, LEVEL_WARNING, b"No attach client can come in", strerror(errno))
-            watch(m, source, 0)  # it would spin: retry.pxd
-            m.starved = m.starved_told = True
+            watch(m, source, 0)  # epoll would report it for ever
+            timer_set(m, &m.starved, on_starved, ACCEPT_AGAIN)
+            m.starved_told = True
         return False
     if m.starved_told:
         m.starved_told = False

@@ -13,53 +13,46 @@ in CONTAINER_PRIORITY.
 What happens while the journal does not take entries is in journalstate.pxd.
 """
 
-from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy, strerror
 
+from conmon.core.buffers cimport buffer_journal, journal_room_give_back
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.journalqueue cimport journal_drop_queue
 from conmon.core.journalsocket cimport Batch, Entry
 from conmon.core.journalstate cimport (
     AWAY, RETRY, batch_flush, journal_batch, journal_find_again, journal_flush,
-    journal_put, on_journal, on_journal_timer,
+    journal_put, on_journal,
 )
-from conmon.core.kernel cimport (
-    MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, POLLOUT, PROT_READ, PROT_WRITE,
-    madvise, mmap, munmap, poll, pollfd, snprintf,
-)
-from conmon.core.loop cimport now_ms, source_close, source_init
+from conmon.core.kernel cimport POLLOUT, poll, pollfd, snprintf
+from conmon.core.loop cimport source_close, source_init
 from conmon.core.queue cimport queue_free, queue_size
 from conmon.core.record cimport record_text
-from conmon.core.state cimport CHUNK, RECORD_DATA, Journal, JournalLine, Monitor
-from conmon.core.timer cimport timer_open
+from conmon.core.state cimport CHUNK, JOURNAL_ROOM, RECORD_DATA, Journal, JournalLine, Monitor
+from conmon.core.timer cimport now_ms, timer_clear
 
 cdef enum:
     KEPT = 8191               # bytes of an unfinished line that wait for the rest of it
     KEPT_ROOM = 8192
-    AREA = 2 * KEPT_ROOM + sizeof(Batch)
+    # the unfinished lines and a batch: this does not compile where they are too large
+    AREA_FITS = 1 // (2 * KEPT_ROOM + sizeof(Batch) <= JOURNAL_ROOM)
     END_PATIENCE = 2000       # ms that the container's end waits for a journal that takes nothing
     END_LIMIT = 30000         # ms that it waits for a slow one
 
 
-cdef inline int journal_open(Monitor* m) noexcept nogil:
-    """Set up from the record, if that asks for the journal; 0 or -errno."""
+cdef inline void journal_open(Monitor* m) noexcept nogil:
+    """Set up from the record, if that asks for the journal."""
     cdef Journal* journal = &m.journal
     source_init(&journal.source, -1, on_journal)
-    source_init(&journal.timer, -1, on_journal_timer)
     journal.path = record_text(m.record, m.record.journal_socket)
     journal.fields = record_text(m.record, m.record.journal_fields)
     journal.fields_size = m.record.journal_fields_size
     if journal.path == NULL:
-        return 0
-    journal.area = <char*>mmap(
-        NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    if <void*>journal.area == MAP_FAILED:
-        return -ENOMEM
+        return
+    journal.area = buffer_journal
     journal.lines[0].kept = journal.area
     journal.lines[1].kept = journal.area + KEPT_ROOM
     journal.batch = journal.area + 2 * KEPT_ROOM
-    return timer_open(m, &journal.timer)
 
 
 cdef inline void journal_close(Monitor* m) noexcept nogil:
@@ -67,9 +60,9 @@ cdef inline void journal_close(Monitor* m) noexcept nogil:
     if m.journal.path == NULL:
         return
     queue_free(&m.journal.queue)
-    munmap(m.journal.area, AREA)
+    journal_room_give_back(0)
     source_close(m, &m.journal.source)
-    source_close(m, &m.journal.timer)
+    timer_clear(m, &m.journal.timer)
 
 
 cdef inline void journal_give_back(Monitor* m) noexcept nogil:
@@ -79,7 +72,7 @@ cdef inline void journal_give_back(Monitor* m) noexcept nogil:
         return
     if m.journal.lines[0].size or m.journal.lines[1].size:
         start = 2 * KEPT_ROOM
-    madvise(m.journal.area + start, AREA - start, MADV_DONTNEED)
+    journal_room_give_back(start)
 
 
 cdef inline char line_prefix(const Entry* entry) noexcept nogil:

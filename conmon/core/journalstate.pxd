@@ -21,10 +21,10 @@ from conmon.core.journalqueue cimport (
 )
 from conmon.core.journalsocket cimport BATCH, Batch, Entry, batch_send, journal_connect
 from conmon.core.kernel cimport EPOLLOUT, snprintf
-from conmon.core.loop cimport now_ms, watch
+from conmon.core.loop cimport watch
 from conmon.core.queue cimport queue_free, queue_size
 from conmon.core.state cimport CHUNK, Journal, Monitor, Source
-from conmon.core.timer cimport timer_read, timer_set
+from conmon.core.timer cimport now_ms, timer_clear, timer_set
 
 cdef enum:
     PATIENCE = 30000          # ms
@@ -56,9 +56,9 @@ cdef inline void journal_state(Monitor* m, int state) noexcept nogil:
     watch(m, &journal.source, EPOLLOUT if state == FULL else 0)
     if state == AWAY and journal.state != AWAY:
         journal.since = now_ms()
-        timer_set(&journal.timer, RETRY * 1000, RETRY * 1000)
+        timer_set(m, &journal.timer, on_journal_timer, RETRY)
     elif state != AWAY and journal.state == AWAY:
-        timer_set(&journal.timer, 0, 0)
+        timer_clear(m, &journal.timer)
     journal.state = state
 
 
@@ -173,8 +173,11 @@ cdef inline void on_journal(Monitor* m, Source* source, uint32_t events) noexcep
     journal_flush(m)
 
 
-cdef inline void on_journal_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    timer_read(source)
+cdef inline void on_journal_timer(Monitor* m) noexcept nogil:
     journal_flush(m)
-    if m.journal.state == AWAY and now_ms() - m.journal.since >= PATIENCE:
+    if m.journal.state != AWAY:
+        return
+    if now_ms() - m.journal.since >= PATIENCE:
         journal_give_up(m)
+    else:
+        timer_set(m, &m.journal.timer, on_journal_timer, RETRY)

@@ -54,18 +54,10 @@ cdef extern from "<sys/time.h>" nogil:
     int setitimer(int which, const itimerval* new, itimerval* old)
     enum: ITIMER_PROF
 
-cdef extern from "<sys/timerfd.h>" nogil:
+cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec
         long tv_nsec
-    struct itimerspec:
-        timespec it_interval
-        timespec it_value
-    int timerfd_create(int clock, int flags)
-    int timerfd_settime(int fd, int flags, const itimerspec* new, itimerspec* old)
-    enum: TFD_CLOEXEC, TFD_NONBLOCK
-
-cdef extern from "<time.h>" nogil:
     ctypedef long time_t
     struct tm:
         int tm_year
@@ -186,7 +178,7 @@ cdef extern from "<sys/ioctl.h>" nogil:
         unsigned short ws_xpixel
         unsigned short ws_ypixel
     int ioctl(int fd, unsigned long request, ...)
-    enum: TIOCSWINSZ
+    enum: TIOCSWINSZ, FIONREAD
 
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, ...)

@@ -1,8 +1,11 @@
 """The monitor life: from the record to the container's end, then on to the finish life."""
 
-from libc.errno cimport ECHILD, ENOMEM, errno
-from libc.string cimport memset, strerror
+from libc.errno cimport ECHILD, errno
+from libc.string cimport memset
 
+from conmon.core.buffers cimport (
+    buffer_chunk, buffer_input, buffer_log, buffers_give_back,
+)
 from conmon.core.attach cimport (
     accept_waiting, clients_free_retired, on_listener, on_stdin,
 )
@@ -10,31 +13,26 @@ from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver, clients_fds, clients_release
-from conmon.core.diag cimport LEVEL_ERROR, say_errno
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
-    EPOLLIN, EPOLL_CLOEXEC, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ,
-    PROT_WRITE, SFD_CLOEXEC, SFD_NONBLOCK, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL,
-    SIG_IGN, WNOHANG, c_signal, close, epoll_create1, madvise, mmap, munmap,
-    pid_t, pread, signalfd, sigprocmask, sigset_t, waitpid,
+    EPOLLIN, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG, c_signal, close,
+    pid_t, pread, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.logfile cimport log_finish, log_flush, log_limits
 from conmon.core.logsync cimport log_sync
-from conmon.core.loop cimport dispatch, now_ms, source_close, source_init, watch
-from conmon.core.notify cimport notify_close, notify_drain, on_notify, on_notify_timer
+from conmon.core.loop cimport dispatch, source_close, source_init, watch
+from conmon.core.notify cimport notify_close, notify_drain, on_notify
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
     stranger_watch,
 )
 from conmon.core.record cimport Leave, Record, record_forget_fds
-from conmon.core.retry cimport RETRY_AFTER, retry, retry_due
-from conmon.core.state cimport CHUNK, CLIENT_LIMIT, LOG_BUFFER, STDIN_PACKET, Monitor
+from conmon.core.state cimport CHUNK, CLIENT_LIMIT, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
-from conmon.core.timer cimport timer_open, timer_set
+from conmon.core.timer cimport now_ms, timer_set, timers_left, timers_run
 
 cdef enum:
-    BUFFERS = CHUNK + LOG_BUFFER + STDIN_PACKET
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
     IDLE_AFTER = 20        # ms without an event until memory is given back
     LEAVE_AFTER = 500      # ms until the launch life's is, also without a pause
@@ -53,22 +51,15 @@ cdef inline void block_signals() noexcept nogil:
     c_signal(SIGXFSZ, SIG_IGN)
 
 
-cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
-    """Set the struct up from the record; 0 or -errno."""
-    cdef sigset_t set
-    cdef int failure
+cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
+    """Set the struct up from the record. All that can fail was done before the container ran."""
     memset(m, 0, sizeof(Monitor))
     m.record = record
     m.running = True
-    m.epoll = epoll_create1(EPOLL_CLOEXEC)
-    if m.epoll < 0:
-        return -errno
-    m.chunk = <char*>mmap(
-        NULL, BUFFERS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    if <void*>m.chunk == MAP_FAILED:
-        return -ENOMEM
-    m.log.buffer = m.chunk + CHUNK
-    m.input.buffer = m.log.buffer + LOG_BUFFER
+    m.epoll = record.epoll_fd
+    m.chunk = buffer_chunk
+    m.log.buffer = buffer_log
+    m.input.buffer = buffer_input
     m.log.fd = record.log_fd
     log_limits(&m.log, record)
     m.log.second = -1
@@ -81,39 +72,19 @@ cdef inline int monitor_open(Monitor* m, Record* record) noexcept nogil:
     source_init(&m.listener, record.attach_fd, on_listener)
     source_init(&m.ctl.source, record.ctl_fd, on_lines)
     source_init(&m.winsz.source, record.winsz_fd, on_lines)
-    source_init(&m.timer, -1, on_timeout)
     source_init(&m.pidfd, -1, on_pidfd)
     source_init(&m.notify.source, record.notify_fd, on_notify)
-    source_init(&m.notify.timer, -1, on_notify_timer)
-    failure = journal_open(m)
-    if failure == 0 and record.notify_fd >= 0:
-        failure = timer_open(m, &m.notify.timer)
-    if failure:
-        return failure
-    monitor_signals(&set)
-    source_init(&m.signals, signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signals)
-    return 0 if m.signals.fd >= 0 else -errno
+    source_init(&m.signals, record.signal_fd, on_signals)
+    journal_open(m)
 
 
 cdef inline void monitor_close(Monitor* m) noexcept nogil:
     """Give back what the monitor took, in a process that goes on."""
     journal_close(m)
     notify_close(m)
-    munmap(m.chunk, BUFFERS)
-    close(m.signals.fd)
+    source_close(m, &m.signals)
     close(m.epoll)
-
-
-cdef inline void arm_timeout(Monitor* m) noexcept nogil:
-    cdef int failure
-    if m.record.timeout_ms <= 0:
-        return
-    failure = timer_open(m, &m.timer)
-    if failure:
-        say_errno(
-            m.record, LEVEL_ERROR, b"--timeout has no effect", strerror(-failure))
-    else:
-        timer_set(&m.timer, m.record.timeout_ms * 1000, 0)
+    buffers_give_back(True)
 
 
 cdef inline void find_container(Monitor* m) noexcept nogil:
@@ -164,8 +135,7 @@ cdef inline void forward_held(Monitor* m) noexcept nogil:
 
 cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
     """After a burst the pages go back to the kernel; one page of each buffer may stay."""
-    # what the container has not taken of its input is kept; it has the last of the buffers
-    madvise(m.chunk, BUFFERS if m.input.pending == NULL else BUFFERS - STDIN_PACKET, MADV_DONTNEED)
+    buffers_give_back(m.input.pending == NULL)
     journal_give_back(m)
     stream_narrow(&m.out)
     stream_narrow(&m.err)
@@ -184,19 +154,20 @@ cdef inline void leave_launch(Monitor* m) noexcept nogil:
 
 
 cdef inline void run(Monitor* m) noexcept nogil:
-    """Until the container has ended. Idle, this sleeps for ever: no timer wakes it."""
-    cdef int timeout
+    """Until the container has ended. Idle, this sleeps for good: no timer is set then."""
+    cdef int idle, happened
     m.leave_at = now_ms() + LEAVE_AFTER
     while m.running:
-        timeout = IDLE_AFTER
-        if m.touched <= KEEP_BUFFERS and m.leave == NULL:
-            timeout = RETRY_AFTER if retry_due(m) else -1
-        if dispatch(m, timeout) == 0:
+        idle = IDLE_AFTER if m.touched > KEEP_BUFFERS or m.leave != NULL else -1
+        happened = dispatch(m, timers_left(m, idle))
+        if happened < 0:
+            reap(m)
+        if happened == 0 and idle >= 0:
             give_buffers_back(m)
             leave_launch(m)
         elif m.leave != NULL and now_ms() >= m.leave_at:
             leave_launch(m)
-        retry(m)
+        timers_run(m)
         clients_free_retired(m)
         streams_arm(m)
 
@@ -233,32 +204,17 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
 cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
     """The monitor life, whole; the record, which has moved, for the finish life."""
     cdef Monitor m
-    cdef int failure
     block_signals()
     record = record_publish(record)
-    failure = monitor_open(&m, record)
-    if failure:
-        say_errno(record, LEVEL_ERROR, b"Failed to set the monitor up", strerror(-failure))
-        if leave != NULL:
-            leave()
-        wait_only(record)
-    else:
-        m.leave = leave
-        find_container(&m)
-        oom_open(&m)
-        accept_waiting(&m)
-        monitor_arm(&m)
-        arm_timeout(&m)
-        forward_held(&m)
-        run(&m)
-        monitor_finish(&m)
+    monitor_open(&m, record)
+    m.leave = leave
+    find_container(&m)
+    oom_open(&m)
+    accept_waiting(&m)
+    monitor_arm(&m)
+    if record.timeout_ms > 0:
+        timer_set(&m, &m.timeout, on_timeout, record.timeout_ms)
+    forward_held(&m)
+    run(&m)
+    monitor_finish(&m)
     return record
-
-
-cdef inline void wait_only(Record* record) noexcept nogil:
-    """Without memory or fds for a loop the exit code is still waited for."""
-    cdef int status
-    record.exit_code = -1
-    if waitpid(record.container_pid, &status, 0) == record.container_pid:
-        record.exit_code = exit_code_of(status)
-    record.ended = 1

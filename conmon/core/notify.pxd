@@ -18,7 +18,7 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.record cimport record_text
 from conmon.core.state cimport Monitor, Source
-from conmon.core.timer cimport timer_read, timer_set
+from conmon.core.timer cimport timer_clear, timer_set
 
 cdef enum:
     NOTIFY_LAST = 1024    # messages taken at the end; another process may go on sending
@@ -130,7 +130,7 @@ cdef inline void notify_make_room(Monitor* m, size_t size) noexcept nogil:
 cdef inline void notify_try_again(Monitor* m, long delay) noexcept nogil:
     """Try again after `delay` ms, or the longest that there is."""
     m.notify.delay = min(delay, <long>NOTIFY_DELAY_LAST)
-    timer_set(&m.notify.timer, m.notify.delay * 1000, 0)
+    timer_set(m, &m.notify.timer, on_notify_timer, m.notify.delay)
 
 
 cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexcept nogil:
@@ -168,7 +168,7 @@ cdef inline bint notify_flush(Monitor* m) noexcept nogil:
         notify_forget(m, 0)
     notify_close(m)
     m.notify.delay = 0
-    timer_set(&m.notify.timer, 0, 0)
+    timer_clear(m, &m.notify.timer)
     return True
 
 
@@ -197,9 +197,8 @@ cdef inline void on_notify(Monitor* m, Source* source, uint32_t events) noexcept
     notify_take(m)
 
 
-cdef inline void on_notify_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+cdef inline void on_notify_timer(Monitor* m) noexcept nogil:
     cdef size_t before = m.notify.size
-    timer_read(source)
     if not notify_flush(m):
         notify_try_again(
             m, NOTIFY_DELAY_FIRST if m.notify.size < before else 2 * m.notify.delay)

@@ -24,7 +24,7 @@ from conmon.core.kernel cimport (
 from conmon.core.loop cimport source_init, watch
 from conmon.core.record cimport Record, record_text
 from conmon.core.state cimport CHUNK, Monitor, Source
-from conmon.core.timer cimport timer_open, timer_read, timer_set
+from conmon.core.timer cimport timer_set
 
 cdef enum:
     CGROUP2_SUPER_MAGIC = 0x63677270  # <linux/magic.h>
@@ -102,11 +102,10 @@ cdef inline void oom_look_again(Monitor* m, long delay) noexcept nogil:
     """Look again after `delay` ms, or not any more."""
     m.oom.delay = delay
     if delay <= OOM_DELAY_LAST and m.oom.counter_fd >= 0:
-        timer_set(&m.oom.timer, delay * 1000, 0)
+        timer_set(m, &m.oom.timer, on_oom_timer, delay)
 
 
-cdef inline void on_oom_timer(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    timer_read(source)
+cdef inline void on_oom_timer(Monitor* m) noexcept nogil:
     if not oom_check(m):
         oom_look_again(m, 2 * m.oom.delay)
 
@@ -190,8 +189,7 @@ cdef inline void oom_open_v1(Monitor* m, const char* group) noexcept nogil:
     fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     source_init(&m.oom.source, fd, on_oom_announced)
     snprintf(text, sizeof(text), b"%d %d", fd, m.oom.counter_fd)
-    if (m.oom.counter_fd < 0 or control < 0 or write(control, text, strlen(text)) < 0
-            or timer_open(m, &m.oom.timer) < 0):
+    if m.oom.counter_fd < 0 or control < 0 or write(control, text, strlen(text)) < 0:
         say_errno(m.record, LEVEL_DEBUG, b"Failed to watch memory.oom_control", strerror(errno))
     if control >= 0:
         close(control)
@@ -206,7 +204,6 @@ cdef inline void oom_open(Monitor* m) noexcept nogil:
                     and about.f_type == CGROUP2_SUPER_MAGIC)
     m.oom.counter_fd = -1
     source_init(&m.oom.source, -1, on_oom)
-    source_init(&m.oom.timer, -1, on_oom_timer)
     if m.record.persist_dir == 0 and m.record.bundle == 0:
         return
     if v2:

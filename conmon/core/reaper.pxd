@@ -10,13 +10,17 @@ from libc.string cimport strerror
 
 from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, WEXITSTATUS, WIFEXITED,
+    EPOLLIN, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, WEXITSTATUS, WIFEXITED,
     WIFSIGNALED, WNOHANG, WTERMSIG, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
     signalfd_siginfo, sigset_t, waitpid,
 )
-from conmon.core.loop cimport source_close
+from conmon.core.loop cimport source_close, watch
 from conmon.core.state cimport Monitor, Source
 from conmon.core.stranger cimport pidfd_open, stranger_lives, stranger_status
+from conmon.core.timer cimport timer_set
+
+cdef enum:
+    LOOK_AGAIN = 250  # ms between two looks at a container that has no pidfd
 
 
 cdef inline void monitor_signals(sigset_t* set) noexcept nogil:
@@ -65,7 +69,7 @@ cdef inline void on_signals(Monitor* m, Source* source, uint32_t events) noexcep
             kill(m.record.container_pid, number)
 
 
-cdef inline void on_timeout(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+cdef inline void on_timeout(Monitor* m) noexcept nogil:
     """--timeout has passed: kill the container and do not wait for it (C17.4)."""
     cdef pid_t group = getpgid(m.record.container_pid)
     if not m.record.ended:
@@ -87,6 +91,21 @@ cdef inline void on_pidfd(Monitor* m, Source* source, uint32_t events) noexcept 
     container_ended(m, exit_code_of(status) if status >= 0 else -1)
 
 
+cdef inline void on_clock(Monitor* m) noexcept nogil:
+    if not m.record.ended:
+        stranger_watch(m)
+
+
+cdef inline void stranger_by_clock(Monitor* m, int failure) noexcept nogil:
+    """No fd can be had that would tell, or a kernel before 5.3 has none: look now and then."""
+    if not m.by_clock:
+        say_errno(
+            m.record, LEVEL_WARNING, b"No pidfd for the container, looking for its end instead",
+            strerror(failure))
+    m.by_clock = True
+    timer_set(m, &m.clock, on_clock, LOOK_AGAIN)
+
+
 cdef inline void stranger_watch(Monitor* m) noexcept nogil:
     """Have the container, which is not our child, watched by a pidfd; by the clock without one.
 
@@ -96,16 +115,13 @@ cdef inline void stranger_watch(Monitor* m) noexcept nogil:
     cdef int failure
     m.pidfd.fd = pidfd_open(pid)
     failure = errno if m.pidfd.fd < 0 else 0
+    watch(m, &m.pidfd, EPOLLIN)
     if failure == 0 and not m.by_clock:
         return
     if failure == ESRCH or not stranger_lives(pid, &m.container_start):
         source_close(m, &m.pidfd)
-        m.by_clock = False
         on_pidfd(m, &m.pidfd, 0)
     elif failure == 0:
         m.by_clock = False
-    elif not m.by_clock:
-        m.by_clock = True
-        say_errno(
-            m.record, LEVEL_WARNING, b"No pidfd for the container, looking for its end instead",
-            strerror(failure))
+    else:
+        stranger_by_clock(m, failure)

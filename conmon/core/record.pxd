@@ -74,6 +74,8 @@ ctypedef struct Record:
     int32_t winsz_fd
     int32_t sync_fd
     int32_t notify_fd       # datagram socket in the bundle
+    int32_t signal_fd       # signalfd of what the monitor is told by signals
+    int32_t epoll_fd
     int32_t held_fd         # memfd: what stdout, then stderr wrote before the monitor began
     int64_t held_stdout_size
     int64_t held_stderr_size
@@ -253,13 +255,15 @@ cdef inline void keep_fds_over_exec(const Record* record, bint keep) noexcept no
     keep_over_exec(record.sync_fd, keep)
     keep_over_exec(record.held_fd, keep)
     keep_over_exec(record.notify_fd, keep)
+    keep_over_exec(record.signal_fd, keep)
+    keep_over_exec(record.epoll_fd, keep)
 
 
 cdef inline void record_forget_fds(Record* record) noexcept nogil:
     """Set every fd but the sync pipe to "none"."""
     record.stdout_fd = record.stderr_fd = record.stdin_fd = record.log_fd = -1
     record.attach_fd = record.ctl_fd = record.winsz_fd = record.held_fd = -1
-    record.notify_fd = record.log_dir_fd = -1
+    record.notify_fd = record.log_dir_fd = record.signal_fd = record.epoll_fd = -1
 
 
 cdef inline void exec_self(char** argv, char** environment) noexcept nogil:

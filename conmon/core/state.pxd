@@ -9,25 +9,43 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from conmon.core.kernel cimport time_t
 from conmon.core.record cimport Leave, Record
 
+cdef extern from *:  # sizes of buffers.pxd, in bytes
+    """
+    #define CONMON_CHUNK (64 << 10)
+    #define CONMON_LOG_BUFFER (400 << 10)
+    #define CONMON_STDIN_PACKET 32768
+    #define CONMON_JOURNAL_ROOM (64 << 10)
+    """
+    enum:
+        CHUNK "CONMON_CHUNK"                # one read; larger falls out of the cache (measured)
+        LOG_BUFFER "CONMON_LOG_BUFFER"      # four chunks of 100-byte lines with their headers fit
+        STDIN_PACKET "CONMON_STDIN_PACKET"  # one packet from an attach client
+        JOURNAL_ROOM "CONMON_JOURNAL_ROOM"  # unfinished lines and one batch of entries
+
 cdef enum:
-    CHUNK = 64 << 10          # bytes of one read; larger falls out of the cache (measured)
-    LOG_BUFFER = 400 << 10    # four chunks of 100-byte lines with their headers fit
     HEADER = 45               # bytes before a record's data
     RECORD_DATA = 8192        # bytes of data in one record, newline included: what C conmon
                               # reads at once; log shippers refuse lines of more than 16-32 KiB
     LINE_LIMIT = 200          # bytes of one control line, newline included
     PACKET_DATA = 8192        # container bytes in one attach packet
-    STDIN_PACKET = 32768      # bytes of one packet from an attach client
     CLIENT_LIMIT = 128        # attach clients at one time
     QUEUE_LIMIT = 1 << 20     # bytes waiting for one attach client before a policy applies
     QUEUE_RESUME = 512 << 10  # a stalled client has caught up when this much is left
 
 ctypedef void (*Handler)(Monitor* m, Source* source, uint32_t events) noexcept nogil
+ctypedef void (*Tick)(Monitor* m) noexcept nogil
 
 cdef struct Source:
     int fd                    # -1: closed
-    uint32_t events           # armed in epoll; 0: not in epoll
+    uint32_t events           # waited for; 0: it rests
     Handler handle
+    Source* next              # the armed ones are a list: loop.pxd
+    Source* previous
+
+cdef struct Timer:            # timer.pxd
+    int64_t at                # ms of the clock of now_ms
+    Tick handle
+    Timer* next               # of those that are set
 
 cdef struct Queue:            # queue.pxd
     char* data
@@ -81,14 +99,14 @@ cdef struct Stdin:
 
 cdef struct Oom:
     Source source             # inotify or eventfd
-    Source timer              # set between a v1 notification and the count that it announces
+    Timer timer               # set between a v1 notification and the count that it announces
     long delay                # ms until it fires
     int counter_fd            # memory.events or memory.oom_control; -1: none
     int64_t seen              # kills that were reported, or were there at the start
 
 cdef struct Notify:
     Source source
-    Source timer              # set while something is kept
+    Timer timer               # set while something is kept
     char* kept                # what the host's socket did not take: each message behind two
     size_t size               # bytes of its size
     long delay                # ms until the timer fires; 0: it is not set
@@ -101,7 +119,7 @@ cdef struct JournalLine:
 
 cdef struct Journal:
     Source source             # connected datagram socket; fd -1 while not connected
-    Source timer              # set while AWAY
+    Timer timer               # set while AWAY
     const char* path          # of the journal's socket; NULL: no journald log
     const char* fields        # the constant fields of every entry, framed
     size_t fields_size
@@ -122,17 +140,19 @@ cdef struct Monitor:
     Record* record
     Leave leave               # what the launch life has left is given back when the monitor is
     int64_t leave_at          # idle for the first time, or at this time, in ms; NULL: it was
-    int epoll
+    int epoll                 # -1: poll(2) waits
+    Source* armed
+    Timer* timers
     char* chunk               # CHUNK bytes
     size_t touched            # bytes of chunk and log buffer used since they were given back
     bint running
     int stalled               # clients whose queue is full
     int client_count
-    bint starved              # a client waits that there is no fd for
+    Timer starved             # set while a client waits that there is no fd for
     bint starved_told
     bint by_clock             # no pidfd could be had for a container that is not our child
+    Timer clock               # set while by_clock
     uint64_t container_start  # of such a container: stranger.pxd; 0: not known
-    int64_t retry_at          # ms; retry.pxd
     Client* clients
     Client* retired           # closed in this round of events; freed after it
     Stream out
@@ -143,7 +163,7 @@ cdef struct Monitor:
     Lines winsz
     Source signals
     Source listener
-    Source timer
+    Timer timeout
     Source pidfd
     Oom oom
     Notify notify

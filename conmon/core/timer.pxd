@@ -1,37 +1,69 @@
-"""Timers: each has its fd from the start, when fds can be had, and needs none to be set later."""
+"""Timers: moments that the loop wakes up for.
 
-from libc.errno cimport errno
-from libc.stdint cimport int64_t
-from libc.string cimport memset
+They are the time-out of the wait in loop.pxd, so a timer takes no fd, and setting one cannot fail.
+While none is set the loop sleeps for good.
+"""
 
-from conmon.core.kernel cimport (
-    CLOCK_MONOTONIC, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, itimerspec, read, timerfd_create,
-    timerfd_settime,
-)
-from conmon.core.loop cimport watch
-from conmon.core.state cimport Monitor, Source
+from libc.stdint cimport INT32_MAX, int64_t
+
+from conmon.core.kernel cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from conmon.core.state cimport Monitor, Tick, Timer
 
 
-cdef inline int timer_open(Monitor* m, Source* timer) noexcept nogil:
-    """Make a timer that is not set yet; 0 or -errno."""
-    timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-    if timer.fd < 0:
-        return -errno
-    return watch(m, timer, EPOLLIN)
+cdef inline int64_t now_ms() noexcept nogil:
+    """Milliseconds of a clock that nobody sets."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
 
 
-cdef inline void timer_set(const Source* timer, int64_t first_us, int64_t then_us) noexcept nogil:
-    """Have it fire once, and every `then_us` after that if this is not 0. 0, 0: not any more."""
-    cdef itimerspec when
-    memset(&when, 0, sizeof(when))
-    when.it_value.tv_sec = first_us // 1000000
-    when.it_value.tv_nsec = first_us % 1000000 * 1000
-    when.it_interval.tv_sec = then_us // 1000000
-    when.it_interval.tv_nsec = then_us % 1000000 * 1000
-    timerfd_settime(timer.fd, 0, &when, NULL)
+cdef inline void timer_clear(Monitor* m, Timer* timer) noexcept nogil:
+    """Not any more."""
+    cdef Timer** link = &m.timers
+    while link[0] != NULL and link[0] != timer:
+        link = &link[0].next
+    if link[0] != NULL:
+        link[0] = timer.next
 
 
-cdef inline void timer_read(const Source* timer) noexcept nogil:
-    """Take note that it has fired; it would be reported again."""
-    cdef char expirations[8]
-    read(timer.fd, expirations, sizeof(expirations))
+cdef inline void timer_set(Monitor* m, Timer* timer, Tick handle, int64_t ms) noexcept nogil:
+    """Have `handle` called once, after `ms` milliseconds, at least one; an earlier time is void."""
+    timer_clear(m, timer)
+    timer.handle = handle
+    timer.at = now_ms() + max(ms, <int64_t>1)
+    timer.next = m.timers
+    m.timers = timer
+
+
+cdef inline int timers_left(const Monitor* m, int most) noexcept nogil:
+    """Milliseconds until the next one fires, at most `most`; -1 is "never", of both."""
+    cdef const Timer* timer = m.timers
+    cdef int64_t left
+    cdef int64_t now = now_ms() if timer != NULL else 0
+    while timer != NULL:
+        left = min(max(timer.at - now, <int64_t>0), <int64_t>INT32_MAX)
+        if most < 0 or left < most:
+            most = <int>left
+        timer = timer.next
+    return most
+
+
+cdef inline Timer* timer_due(Monitor* m, int64_t now) noexcept nogil:
+    cdef Timer* timer = m.timers
+    while timer != NULL and timer.at > now:
+        timer = timer.next
+    return timer
+
+
+cdef inline void timers_run(Monitor* m) noexcept nogil:
+    """Call what is due. What a handler sets anew is due at another time."""
+    cdef Timer* timer
+    cdef int64_t now
+    if m.timers == NULL:
+        return
+    now = now_ms()
+    timer = timer_due(m, now)
+    while timer != NULL:
+        timer_clear(m, timer)
+        timer.handle(m)
+        timer = timer_due(m, now)

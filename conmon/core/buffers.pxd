@@ -1,0 +1,38 @@
+"""The monitor's memory, which is there before the container runs: nobody can refuse it then.
+
+Zero pages of the program until they are used, and again after they were given back. They lie
+outside of the interpreter's image (tools/image.ld), which a Python life throws away when it ends:
+by its name (.sbss) the compiler knows that the section takes no room in the file, and image.ld
+leaves it alone.
+"""
+
+from conmon.core.kernel cimport MADV_DONTNEED, madvise
+from conmon.core.state cimport CHUNK, JOURNAL_ROOM, LOG_BUFFER, STDIN_PACKET
+
+cdef extern from *:
+    """
+    #define CONMON_PAGE 65536 /* bytes of the largest page that a kernel of ours may have */
+    static struct {
+        char chunk[CONMON_CHUNK];
+        char log[CONMON_LOG_BUFFER];
+        char input[CONMON_STDIN_PACKET];
+        char journal[CONMON_JOURNAL_ROOM] __attribute__((aligned(CONMON_PAGE)));
+    } conmon_buffers __attribute__((section(".sbss.conmon"), aligned(CONMON_PAGE)));
+    """
+    char* buffer_chunk "conmon_buffers.chunk"
+    char* buffer_log "conmon_buffers.log"
+    char* buffer_input "conmon_buffers.input"
+    char* buffer_journal "conmon_buffers.journal"
+
+cdef enum:
+    BUFFERS = CHUNK + LOG_BUFFER + STDIN_PACKET
+
+
+cdef inline void buffers_give_back(bint input_too) noexcept nogil:
+    """Give the pages back to the kernel, those of the container's input only if nothing waits."""
+    madvise(buffer_chunk, BUFFERS if input_too else BUFFERS - STDIN_PACKET, MADV_DONTNEED)
+
+
+cdef inline void journal_room_give_back(size_t start) noexcept nogil:
+    """The same for the journal's, from byte `start` on."""
+    madvise(buffer_journal + start, JOURNAL_ROOM - start, MADV_DONTNEED)
