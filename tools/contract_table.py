@@ -79,8 +79,9 @@ LEARNED = {
 HEAD = """\
 # The contract and the tests that hold it
 
-What a drop-in conmon must do, by section; C20 are the defects of C conmon, with a row each. A test
-names its sections in its docstring. C21 is what real clients have shown since. Made by `make contract`; do not edit.
+What a drop-in conmon must do, by section; C20 are the defects of C conmon, C21 what real clients
+have shown since, with a row each. A test names its sections in its docstring. Made by
+`make contract`; do not edit.
 """
 
 

@@ -6,8 +6,8 @@ from libc.stdint cimport uint32_t
 from conmon.core.attach cimport clients_send
 from conmon.core.journal cimport journal_chunk
 from conmon.core.kernel cimport (
-    EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, SPLICE_F_NONBLOCK, STDOUT_FILENO, fcntl, read,
-    splice,
+    EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, FIONREAD, SPLICE_F_NONBLOCK, STDOUT_FILENO, fcntl,
+    ioctl, read, splice,
 )
 from conmon.core.logfile cimport log_chunk, log_flush
 from conmon.core.loop cimport source_close, watch
@@ -18,6 +18,7 @@ cdef enum:
     WIDE_PIPE = 256 << 10     # bytes that it holds during a burst
     READS = 4                 # in a burst, before other sources have their turn
     TERMINAL_READ = 4095      # bytes that a terminal's line discipline (n_tty) has at most
+    TERMINAL_REST = 128 << 10  # bytes that a terminal holds at most: its buffers have 64 KiB
 
 
 cdef inline void stream_widen(Stream* stream) noexcept nogil:
@@ -116,16 +117,17 @@ cdef inline void streams_arm(Monitor* m) noexcept nogil:
 cdef inline void stream_drain(Monitor* m, Stream* stream) noexcept nogil:
     """Take what is left at the container's end.
 
-    All that it wrote is in the pipe by now, so no more than the pipe's size is read: another
-    process that holds the pipe and goes on writing cannot hold up the end (C20.16).
+    All that it wrote is there by now, so no more than what is there now is read: another process
+    that holds the pipe and goes on writing cannot hold up the end (C20.16). How much that is, only
+    FIONREAD tells: a pipe counts slots, and one that splice(2) has filled from a socket holds far
+    more than a page (934,464 bytes were seen in a pipe of 262,144).
     """
-    cdef ssize_t left
+    cdef int left
     cdef ssize_t n
     if stream.source.fd < 0:
         return
-    left = fcntl(stream.source.fd, F_GETPIPE_SZ)
-    if left < 0:
-        left = CHUNK
+    if stream.terminal or ioctl(stream.source.fd, FIONREAD, &left) < 0:
+        left = TERMINAL_REST
     while left > 0 and stream.source.fd >= 0:
         n = stream_read(m, stream)
         if n == 0:

@@ -87,3 +87,45 @@ def test_refused_before_the_start(container: Container, call: str) -> None:
     assert container.message() == b""
     assert container.nothing_runs()
     assert not (container.seen / "runtime.argv").exists()
+
+
+SPLICE = """\
+import fcntl, os, socket
+ours, theirs = socket.socketpair()
+os.set_blocking(1, False)
+fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)
+piece, total = b"x" * 32767 + b"\\n", 0
+while True:
+    theirs.sendall(piece)
+    try:
+        while (left := len(piece) - total % len(piece)):
+            total += os.splice(ours.fileno(), 1, left)
+            if total % len(piece) == 0:
+                break
+    except BlockingIOError:
+        break
+open("total", "w").write(str(total))
+"""
+
+
+def test_pipe_that_holds_more_than_its_size(container: Container) -> None:
+    """C21.6: what splice(2) has put into the pipe is logged to the last byte.
+
+    It holds far more than F_GETPIPE_SZ says: slots with more than a page.
+    """
+    container.put("fill.py", SPLICE)
+    container.allow("bundle/total")
+    container.command("read -r _ <go; python3 fill.py; exit 7")
+    container.fifo("go")
+    container.launch()
+    process = Process(container.started())
+    container.on_close(process.close)
+    monitor = container.monitor
+    os.kill(monitor.pid, signal.SIGSTOP)
+    container.open_fifo(container.bundle / "go")
+    total = int(container.wait_file(container.bundle / "total"))
+    process.wait_gone()
+    os.kill(monitor.pid, signal.SIGCONT)
+    assert container.end() == 7
+    assert total > 2 << 20
+    assert len(written(container.log.read_bytes())) == total
