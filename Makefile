@@ -23,7 +23,7 @@ ORDINARY = build/meson/conmon-linked
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
-	test-ordinary test-podman dev contract bench bench-quick bench-instructions bench-page bench-dev \
+	test-ordinary test-podman many dev contract bench bench-quick bench-instructions bench-page bench-dev \
 	clean
 
 all: ## build build/conmon
@@ -88,6 +88,9 @@ test-ordinary: dev ## run the contract's tests with a conmon whose interpreter s
 
 test-podman: dev ## run the tests with podman only
 	$(BIN)/python -P -m pytest tests/podman $(PYTEST_ARGS)
+
+many: dev ## run 10,000 containers, 10,000 sessions and 1,000 monitors at one time
+	$(BIN)/python -P -m pytest tests/contract/test_many.py --many 10000 -o timeout=3600
 
 contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \

@@ -28,6 +28,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the tests marked `ours` with a C conmon too, to see which of them it fails",
     )
+    group.addoption(
+        "--many", type=int, default=2000, metavar="N",
+        help="how many containers and sessions tests/contract/test_many.py runs, and ten times as "
+        "many as the monitors that it has at one time (default: 2000)",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
