@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from harness import Container, Guard, conmon_version, is_peer
+from harness_os import ordinary_signals
+from hypothesis import HealthCheck, settings
 
 BUILT = Path(__file__).resolve().parent.parent / "build" / "conmon"
 FAILED = pytest.StashKey[bool]()
+
+# No test depends on how fast the machine is.
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,9 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell starts background jobs with these ignored, which conmon and containers would inherit.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    ordinary_signals()
     config.addinivalue_line(
         "markers",
         "ours(why): where the C conmon differs or has a fault; skipped when one is under test",

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 #: The longest that anything may take before a test fails, in seconds. Not a measure of speed:
 #: generous, so that a loaded machine fails nothing.
-TIMEOUT_S = 15.0
+TIMEOUT_S = 30.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36
@@ -30,6 +30,24 @@ def _check(result: int, what: str) -> int:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
     return result
+
+
+def ordinary_signals() -> None:
+    """Give whatever this process starts the signals of a shell in the foreground.
+
+    A parent may have left some of them ignored or blocked (nohup, a shell's background job), and
+    both outlive an exec. A handler does not: who ignored SIGHUP still survives it here.
+    """
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        # These two are Python's own doing, which subprocess undoes.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _survive if number == signal.SIGHUP else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _survive(number: int, frame: object) -> None:
+    """Do nothing."""
 
 
 class Deadline:
@@ -169,7 +187,7 @@ def wait_no_descendants(spare: frozenset[int], seconds: float) -> list[Row]:
             os.close(fd)
 
 
-def end_descendants(spare: frozenset[int], seconds: float = 5.0) -> None:
+def end_descendants(spare: frozenset[int], seconds: float = TIMEOUT_S) -> None:
     """Kill and reap everything below this process but `spare`, orphans as they appear."""
     deadline = Deadline(seconds)
     while not deadline.passed():

@@ -347,12 +347,15 @@ def test_crio_runtime_failed(container: Container, content: bytes) -> None:
 def test_crio_timeout(container: Container) -> None:
     """C6.3: a session that takes too long is killed: -1 and exactly this text."""
     as_crio_exec(container)
-    container.command("echo begun; sleep 1000")
+    container.command("echo begun; : >begun; sleep 1000")
+    container.allow("bundle/begun")
     launch_crio_exec(container, "-T", "1")
     assert container.report() == {"exit_code": -1, "message": "command timed out"}
     assert container.message() == b""
     assert container.parent_status() == 255
-    assert written(container.log.read_bytes()) == b"begun\n"
+    # On a slow machine the time may be over before the session has said anything.
+    said = (container.bundle / "begun").exists()
+    assert written(container.log.read_bytes()) in ([b"begun\n"] if said else [b"", b"begun\n"])
 
 
 @pytest.mark.ours("a runtime that hangs is not covered by --timeout (C20.6)")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import Container
-from harness_os import Deadline
+from harness_os import TIMEOUT_S, Deadline
 from harness_proc import context_switches, no_fd_left, private_dirty_kb, settled
 from harness_rooms import CID
 
@@ -88,7 +88,7 @@ class Journald:
         self.sync()
         self.signal(signal.SIGTERM)
         assert self._daemon is not None
-        self._daemon.wait(15)
+        self._daemon.wait(TIMEOUT_S)
 
     def run(self, *words: str) -> bytes:
         done = subprocess.run([*self.wrapper, *words], capture_output=True, timeout=30, check=True)
@@ -105,7 +105,7 @@ class Journald:
     def close(self) -> None:
         if self._daemon is not None:
             self._daemon.kill()
-            self._daemon.wait(15)
+            self._daemon.wait(TIMEOUT_S)
         self._shell.communicate()
 
 
@@ -165,7 +165,8 @@ def test_fields(container: Container, journald: Journald) -> None:
     args = ["--log-tag", "a tag"]
     if not container.peer:
         args += ["--log-label", "LABEL=v w", "--log-label", "EMPTY="]
-    out, err = run(container, journald, r"printf 'out \n'; sleep 0.1; echo err >&2", *args)
+    entries = run(container, journald, r"printf 'out \n'; echo err >&2", *args)
+    out, err = sorted(entries, key=lambda entry: -int(entry[b"PRIORITY"]))  # two streams: any order
     expected = {
         b"CONTAINER_ID_FULL": CID.encode(), b"CONTAINER_ID": CID[:12].encode(),
         b"CONTAINER_NAME": b"name", b"CONTAINER_TAG": b"a tag", b"SYSLOG_IDENTIFIER": b"a tag",
@@ -384,7 +385,7 @@ def test_same_fields_as_the_peer(
     Differences, each wanted: C conmon adds CODE_FILE, CODE_LINE and CODE_FUNC, which tell of its
     own source; and a long line is cut where its reads end, not where a piece is full.
     """
-    script = r"echo out; sleep 0.1; echo err >&2; sleep 0.1; printf 'a\000\377b\n'; printf left"
+    script = r"echo out; echo err >&2; printf 'a\000\377b\n'; printf left"
     found = {}
     for name, binary in (("peer", PEER), ("ours", conmon_path)):
         container.conmon = binary
@@ -403,7 +404,8 @@ def test_same_fields_as_the_peer(
                 for field, value in entry.items()
                 if field[:1] != b"_" and not field.startswith(b"CODE_")
             }
-            for entry in journald.entries(cid)
+            # two streams: any order between them
+            for entry in sorted(journald.entries(cid), key=lambda entry: entry[b"PRIORITY"])
         ]
     assert len(found["ours"]) == 4
     assert found["ours"] == found["peer"]

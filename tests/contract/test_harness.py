@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from harness import Container, Guard
 from harness_log import Record, records
-from harness_os import Process, descendants
+from harness_os import TIMEOUT_S, Process, descendants
+from harness_proc import signals
 
 
 def test_orphans_are_found_and_ended() -> None:
@@ -16,13 +19,43 @@ def test_orphans_are_found_and_ended() -> None:
     before = descendants()
     with Guard() as guard:
         shell = 'sleep 1000 >/dev/null 2>&1 & printf "%s" $!'
-        done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, check=True, timeout=9)
+        done = subprocess.run(
+            ["/bin/sh", "-c", shell], capture_output=True, check=True, timeout=TIMEOUT_S
+        )
         orphan = Process(int(done.stdout))
         assert [row.command for row in guard.left(0)] == ["sleep 1000"]
         assert orphan.alive()
     assert not orphan.alive()
     orphan.close()
     assert descendants() == before
+
+
+UNUSUAL = "trap '' HUP INT QUIT TERM USR1 USR2 CHLD TSTP; exec \"$@\""
+STATUS = """
+import signal, subprocess
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+from harness_os import ordinary_signals
+ordinary_signals()
+subprocess.run(["cat", "/proc/self/status"], check=True)
+signal.raise_signal(signal.SIGHUP)
+print("Survived: yes")
+"""
+
+
+def test_what_is_started_has_ordinary_signals() -> None:
+    """Under nohup, or as a background job, the tests give on no ignored or blocked signal."""
+    done = subprocess.run(
+        ["sh", "-c", UNUSUAL, "sh", sys.executable, "-uc", STATUS],
+        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+    fields = dict(line.split(":", 1) for line in done.stdout.splitlines())
+    masks = {name: signals(fields[name].strip()) for name in ("SigBlk", "SigIgn")}
+    assert masks == {"SigBlk": set(), "SigIgn": set()}
+    assert fields["Survived"].strip() == "yes"
 
 
 def test_files_left_behind_are_found(container: Container) -> None:

@@ -9,6 +9,7 @@ import pytest
 from harness import Container
 from harness_attach import connect
 from harness_counters import wait_counters
+from harness_os import TIMEOUT_S
 from harness_proc import context_switches, private_dirty_kb, settled
 from harness_terminal import control, wait_size, wait_taken, with_terminal
 
@@ -130,7 +131,7 @@ def test_flood_of_notifications(container: Container, host: str) -> None:
     if host == "away":
         manager.bind(str(path))
     manager.setblocking(True)
-    manager.settimeout(15)
+    manager.settimeout(TIMEOUT_S)
     while b"READY=1" not in manager.recv(65536).split(b"\n"):
         pass
     start(container)

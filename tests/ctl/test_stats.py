@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import Container
+from harness_counters import wait_counters
+from harness_proc import settled
 
 from conmon.ctl.cmd_stats import MEANING
 
@@ -46,12 +48,11 @@ def test_the_monitor_is_not_disturbed(conmonctl: Tool, container: Container) -> 
     """stats, ps: looking does not wake the monitor."""
     running(container)
     container.attach().close()
-    for _ in range(5):
-        (before,) = conmonctl("stats", "--json", cid(container)).objects
-        conmonctl("ps", cid(container))
-        (after,) = conmonctl("stats", "--json", cid(container)).objects
-        if before["counters"] == after["counters"]:  # else it was busy with the client that left
-            break
+    wait_counters(container, lambda now: (now["clients"], now["clients_now"]) == (1, 0))
+    settled(container.monitor.pid)
+    (before,) = conmonctl("stats", "--json", cid(container)).objects
+    conmonctl("ps", cid(container))
+    (after,) = conmonctl("stats", "--json", cid(container)).objects
     assert before["counters"] == after["counters"]
     finish(container)
 

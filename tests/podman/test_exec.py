@@ -119,11 +119,13 @@ def test_preserve_fds(podman: Podman, box: str) -> None:
 
 def test_terminal(podman: Podman, box: str) -> None:
     """C13: exec -it is a session on a terminal of the caller's size, which it can change."""
-    wait = "while [ \"$(stty size)\" != '33 101' ]; do sleep 0.05; done"
-    script = f"{wait}; echo sized; read x; exit $x"
+    # Asked once for each signal that says the size has changed.
+    script = "trap 'echo now $(stty size)' WINCH; echo ready; while :; do read x && exit $x; done"
     with Terminal(podman, "exec", "-it", box, "sh", "-c", script) as terminal:
+        terminal.read_until(b"ready\r\n")
         terminal.resize(33, 101)
-        terminal.read_until(b"sized\r\n")
+        shown = terminal.read_until(b"now 33 101\r\n")
+        assert set(shown.splitlines()) <= {b"now 24 80", b"now 33 101"}
         terminal.type(b"23\n")
         code, _ = terminal.end()
     assert code == 23

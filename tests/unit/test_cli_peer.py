@@ -182,7 +182,9 @@ LETTERS = st.text("-=itTceu05h ", max_size=5).map(str.encode)
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.sampled_from(WORDS) | LETTERS, max_size=12))
 def test_any_words(words: list[bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from harness import Guard
+from harness_os import TIMEOUT_S
 from harness_watch import BUSYBOX, CLASSIC_CONMON, RUNC, Notify, Recorder, Room
 
 from conmon.watch import ContainerEvent, ContainerNotifier, support_details
@@ -50,7 +51,7 @@ def notify(room: Room) -> Iterator[Notify]:
 
         def make(callback: Recorder, **settings: Any) -> ContainerNotifier:
             settings.setdefault("runtime_paths", [room.runtime])
-            settings.setdefault("callback_timeout", 20.0)
+            settings.setdefault("callback_timeout", 4 * TIMEOUT_S)
 
             def own(event: ContainerEvent) -> None:
                 # others may run containers on this host at the same time

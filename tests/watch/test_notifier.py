@@ -57,7 +57,7 @@ def test_end_by_a_signal(room: Room, notify: Notify) -> None:
     """A container that a signal ended has that signal, and 128 plus it as its status."""
     recorder = Recorder()
     notify(recorder)
-    pid = room.create("c1", "sleep 60")
+    pid = room.create("c1", "sleep 1000")
     room.start("c1")
     os.kill(pid, signal.SIGKILL)
     removed = recorder.wait(REMOVE, "c1")

@@ -91,7 +91,7 @@ def test_notify_without_privileges(own_state: Room) -> None:
     """Without any capability the mode is "notify"; begin and end of containers are seen."""
     with Listener(own_state, "20", "auto", wrapper=POWERLESS) as listener:
         assert listener.mode == "notify"
-        pid = own_state.create("c1", "sleep 60")
+        pid = own_state.create("c1", "sleep 1000")
         assert listener.line() == f"ADD_CONTAINER c1 {pid} False"
         os.kill(pid, signal.SIGKILL)
         assert listener.line() == f"REMOVE_CONTAINER c1 {pid} False"
@@ -103,7 +103,7 @@ def test_hold_with_what_is_named_only(room: Room) -> None:
     wrapper = ["setpriv", f"--bounding-set={caps}", "--inh-caps=-all"]
     with Listener(room, "20", "auto", wrapper=wrapper) as listener:
         assert listener.mode == "hold"
-        pid = room.create("c1", "sleep 60")
+        pid = room.create("c1", "sleep 1000")
         assert listener.line() == f"ADD_CONTAINER c1 {pid} True"
         os.kill(pid, signal.SIGKILL)
         assert listener.line() == f"REMOVE_CONTAINER c1 {pid} False"
@@ -111,12 +111,12 @@ def test_hold_with_what_is_named_only(room: Room) -> None:
 
 def test_notify_leaves_out_what_was_there(own_state: Room, notify: Notify) -> None:
     """Containers from before are told of only with `initial`."""
-    own_state.create("old", "sleep 60")
+    own_state.create("old", "sleep 1000")
     recorder, first = Recorder(), Recorder()
     notify(recorder, mode="notify")
     notify(first, mode="notify", initial=True)
     first.wait(ADD, "old")
-    own_state.create("c1", "sleep 60")
+    own_state.create("c1", "sleep 1000")
     recorder.wait(ADD, "c1")
     assert recorder.of("old") == []
 
@@ -126,7 +126,7 @@ def test_notify_when_state_directories_go_and_come(own_state: Room, notify: Noti
     recorder = Recorder()
     notify(recorder, mode="notify")
     for name in ("c1", "c2"):
-        pid = own_state.create(name, "sleep 60")
+        pid = own_state.create(name, "sleep 1000")
         recorder.wait(ADD, name)
         os.kill(pid, signal.SIGKILL)
         recorder.wait(REMOVE, name)
@@ -146,7 +146,7 @@ def test_notify_ignores_states_that_are_stale(own_state: Room, notify: Notify) -
         (own_state.state / name / "state.json").write_text(json.dumps(state))
     recorder = Recorder()
     notify(recorder, mode="notify", initial=True)
-    own_state.create("c1", "sleep 60")
+    own_state.create("c1", "sleep 1000")
     recorder.wait(ADD, "c1")
     assert recorder.of("gone") == recorder.of("other") == []
 

@@ -181,6 +181,13 @@ def test_loop_calls_in_time_and_order(caplog: pytest.LogCaptureFixture) -> None:
     loop = Loop(lambda: rounds.append(None), int(TIMEOUT_S) * 10**9)
     called: list[str] = []
     now = time.monotonic_ns()
+
+    def first() -> None:
+        called.append("first")
+        later = time.monotonic_ns() + 2_000_000  # so in another round, however slow this one is
+        loop.at(later, loop.stop)
+        loop.at(later, lambda: called.append("second"))
+
     left, right = socket.socketpair()
     with left, right:
         left.send(b"x")
@@ -190,10 +197,8 @@ def test_loop_calls_in_time_and_order(caplog: pytest.LogCaptureFixture) -> None:
             loop.forget(right.fileno())
 
         loop.watch(right.fileno(), serve)
-        loop.at(now + 2_000_000, loop.stop)
-        loop.at(now + 2_000_000, lambda: called.append("second"))
-        loop.at(now, lambda: called.append("first"))
         loop.at(now + 1_000_000, lambda: called.append(str(1 // 0)))
+        loop.at(now, first)
         loop.run()
     assert called == ["fd", "first", "second"]
     assert "ZeroDivisionError" in caplog.text

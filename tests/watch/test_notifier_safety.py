@@ -86,7 +86,7 @@ def test_helper_that_is_stopped_or_killed(
     """Containers start, another helper takes its place, and no end is missed."""
     recorder = Recorder()
     notifier = notify(recorder, callback_timeout=1.0)
-    pid = room.create("old", "sleep 60")
+    pid = room.create("old", "sleep 1000")
     room.start("old")
     recorder.wait(ADD, "old")
     helper = Process(notifier.helper_pid)
@@ -104,9 +104,13 @@ def test_helper_that_is_stopped_or_killed(
 
 
 def test_helpers_that_do_not_stay_alive(
-    room: Room, notify: Notify, caplog: pytest.LogCaptureFixture
+    room: Room,
+    notify: Notify,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After several in a row none takes their place; that is said, and containers start."""
+    monkeypatch.setattr("conmon.watch.notifier._SOON_S", 600.0)  # a slow machine's "in a row"
     notifier = notify(Recorder())
 
     def is_over() -> bool:
@@ -127,7 +131,7 @@ def test_container_that_begins_and_ends_without_a_helper(room: Room, notify: Not
     """What was known before a helper died is not forgotten: its end is told by the next one."""
     recorder = Recorder()
     notifier = notify(recorder)
-    pid = room.create("old", "sleep 60")
+    pid = room.create("old", "sleep 1000")
     recorder.wait(ADD, "old")
     helper_pid = notifier.helper_pid
     os.kill(helper_pid, signal.SIGSTOP)
@@ -158,7 +162,8 @@ def test_callback_that_hangs(room: Room, notify: Notify) -> None:
     """Containers go on when the time is over; it is counted; later events come in order."""
     go = threading.Event()
     recorder = Recorder(lambda event: go.wait(4 * TIMEOUT_S))
-    notifier = notify(recorder, pre_create=True, callback_timeout=0.5)
+    # c1 waits for all of it, and c3 must have its answer within it.
+    notifier = notify(recorder, pre_create=True, callback_timeout=5.0)
     try:
         run_container(room, "c1")
         run_container(room, "c2")
@@ -181,7 +186,8 @@ def test_callback_may_run_the_runtime(room: Room, notify: Notify) -> None:
     def ask(event: ContainerEvent) -> None:
         if event.type is ADD:
             argv = room.words("state", event.container_id)
-            states.append(subprocess.run(argv, capture_output=True, timeout=10, check=True).stdout)
+            done = subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=True)
+            states.append(done.stdout)
 
     recorder = Recorder(ask)
     notify(recorder, callback_timeout=600.0)

@@ -21,7 +21,7 @@ from conmon.watch.pidspace import PidSpace
 IN_THREAD = """
 import os, sys, threading, time
 threading.Thread(target=os.execv, args=(sys.argv[1], sys.argv[1:])).start()
-time.sleep(60)
+time.sleep(1000)
 """
 BY_FD = """
 import os, sys
@@ -61,7 +61,7 @@ def test_run(room: Room, notify: Notify, with_file: bool, detached: bool) -> Non
     """`run` makes and starts in one: ADD comes while the container is there, not paused."""
     recorder = Recorder()
     notify(recorder)
-    bundle = room.bundle("c1", "sleep 60")
+    bundle = room.bundle("c1", "sleep 1000")
     options = [f"--pid-file={bundle / 'pid'}"] if with_file else []
     options += ["--detach"] if detached else []
     with room.begin("run", *options, f"--bundle={bundle}", "c1") as run:
@@ -218,7 +218,7 @@ def test_runtime_in_other_namespaces(room: Room, notify: Notify) -> None:
     """Pids are those of the watcher, files those of the caller's mount namespace."""
     recorder = Recorder()
     notify(recorder)
-    bundle = room.bundle("c1", "sleep 60", hostname="inside")
+    bundle = room.bundle("c1", "sleep 1000", hostname="inside")
     hidden = room.dir / "hidden"
     hidden.mkdir()
     create = room.words("create", "--bundle", hidden / "b", "--pid-file", hidden / "b/pid", "c1")
@@ -226,7 +226,7 @@ def test_runtime_in_other_namespaces(room: Room, notify: Notify) -> None:
     script = (
         f"mount -t tmpfs none {hidden} && cp -r {bundle} {hidden}/real &&"
         f" ln -s {hidden}/real {hidden}/b && {' '.join(create)} </dev/null >/dev/null 2>&1 &&"
-        f" echo $(cat {hidden}/b/pid) && exec sleep 60"
+        f" echo $(cat {hidden}/b/pid) && exec sleep 1000"
     )
     argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     with subprocess.Popen([*argv, "sh", "-c", script], stdout=subprocess.PIPE) as outer:
@@ -246,7 +246,7 @@ def test_runtime_in_other_namespaces(room: Room, notify: Notify) -> None:
 
 def test_pid_of_another_namespace_by_search(room: Room) -> None:
     """Without help of the kernel a pid of another PID namespace is found among all processes."""
-    argv = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "sleep 60 & echo $!; wait"]
+    argv = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "sleep 1000 & echo $!; wait"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as outer:
         try:
             assert outer.stdout is not None
@@ -256,7 +256,7 @@ def test_pid_of_another_namespace_by_search(room: Room) -> None:
             space = PidSpace(first)
             found = space.search(inner_pid)
             assert found == space.translate(inner_pid)
-            wait_until(lambda: procfs.command_line(found) == ["sleep", "60"], "the very process")
+            wait_until(lambda: procfs.command_line(found) == ["sleep", "1000"], "the very process")
             with pytest.raises(ProcessLookupError):
                 space.search(4_000_000)
             with pytest.raises(ProcessLookupError):
@@ -268,7 +268,7 @@ def test_pid_of_another_namespace_by_search(room: Room) -> None:
 
 def test_termination_of_a_container_that_was_there(room: Room, notify: Notify) -> None:
     """It is told once, however often it is asked for."""
-    pid = room.create("old", "sleep 60")
+    pid = room.create("old", "sleep 1000")
     recorder = Recorder()
     notifier = notify(recorder)
     for _ in range(3):
@@ -299,7 +299,7 @@ def test_monitored_containers_that_are_there(
     room: Room, notify: Notify, any_conmon: Path, mode: str
 ) -> None:
     """With `initial` monitors tell of their containers, wherever the runtime has its state."""
-    pid = room.monitored(any_conmon, "old", "sleep 60", "happy_name", hostname="old")
+    pid = room.monitored(any_conmon, "old", "sleep 1000", "happy_name", hostname="old")
     recorder = Recorder()
     notify(recorder, initial=True, mode=mode)
     added = recorder.wait(ADD, "old")
@@ -319,7 +319,7 @@ def test_containers_that_are_there(
     """With `initial` the first events are of containers that are there, from runtimes' state."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(room.dir))
     room.state = room.dir / "runc"
-    pid = room.create("old", "sleep 60", hostname="old")
+    pid = room.create("old", "sleep 1000", hostname="old")
     recorder = Recorder()
     notify(recorder, initial=True)
     added = recorder.wait(ADD, "old")

@@ -199,7 +199,7 @@ with ProcessTree(state_roots=[]) as tree:
         sys.stdin.readline()
         os._exit(3)
     tree.add_container(ContainerInfo("own", child))
-    with tree.events(timeout=15) as events:
+    with tree.events(timeout=30) as events:
         print(next(events).pid == child, next(events).type, flush=True)
         os.write(int(sys.argv[1]), b"\\n")
         print(next(events).code)
