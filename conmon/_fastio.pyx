@@ -19,6 +19,7 @@ from conmon.core.diag cimport LEVEL_ERROR, say_errno, syslog_send
 from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport conclude
+from conmon.core.exitfile cimport exit_file_reserve, exit_file_write
 from conmon.core.journal cimport journal_finish
 from conmon.core.kernel cimport (
     AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
@@ -32,6 +33,7 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.logfile cimport log_finish, log_flush
 from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
+from conmon.core.ownnames cimport own_link_remove, own_name_hold, own_name_remove
 from conmon.core.reaper cimport monitor_signals
 from conmon.core.record cimport (
     RECORD_VERSION, Life, Next, Record, life_enter, record_magic, record_text,
@@ -183,6 +185,15 @@ cdef bytes packed(text):
     return text + b"\0"
 
 
+cdef object add_pointers(dict fields, blob, texts):
+    """Make room in a record for pointers to the exit command's arguments: linger fills it."""
+    arguments = texts.get("exit_argv")
+    if arguments:
+        blob += bytes(-(sizeof(Record) + len(blob)) % sizeof(char*))
+        fields["exit_pointers"] = sizeof(Record) + len(blob)
+        blob += bytes((len(arguments) + 1) * sizeof(char*))
+
+
 cdef Record* record_build(dict fields, dict texts) except NULL:
     """A record in memory of its own, from fields and the texts that they name."""
     cdef Record* record = NULL
@@ -192,6 +203,7 @@ cdef Record* record_build(dict fields, dict texts) except NULL:
         if text is not None:
             fields[name] = sizeof(Record) + len(blob)
             blob += packed(text)
+    add_pointers(fields, blob, texts)
     fields["counter_names"] = sizeof(Record) + len(blob)
     blob += packed(" ".join(COUNTER_NAMES).encode())
     fields["counter_count"] = len(COUNTER_NAMES)
@@ -393,6 +405,46 @@ def write_atomically(bytes path not None, bytes data not None):
     cdef int failure = core_write_atomically(path, data, len(data))
     if failure:
         raise OSError(-failure, "cannot write", path)
+
+
+def reserve_exit_file(bytes directory not None):
+    """An fd of a file without a name in `directory`, with room for an exit code. OSError."""
+    cdef int fd = exit_file_reserve(directory)
+    if fd < 0:
+        raise OSError(-fd, "cannot reserve a file", directory)
+    return fd
+
+
+def write_exit_file(int reserved, bytes path not None, int code):
+    """Make `path` hold the code, mode 0644; `reserved`: from reserve_exit_file, or -1.
+
+    It is tried for two seconds. OSError.
+    """
+    cdef const char* name = path
+    cdef int failure
+    with nogil:
+        failure = exit_file_write(reserved, name, code)
+    if failure:
+        raise OSError(-failure, "cannot write", path)
+
+
+def hold_name(bytes path not None):
+    """An fd that tells what is called `path`, be it a symlink, from what is later; -1: none."""
+    return own_name_hold(path)
+
+
+def remove_own_name(bytes path not None, int held):
+    """Remove a name that may be gone, unless it is another file's than `held` by now. OSError."""
+    cdef int failure = own_name_remove(path, held)
+    if failure:
+        raise OSError(-failure, "cannot remove", path)
+
+
+def remove_own_link(bytes path not None):
+    """Remove a symlink that may be gone, unless it leads to another process's fd. OSError."""
+    cdef int failure = own_link_remove(path)
+    if failure:
+        raise OSError(-failure, "cannot remove", path)
 
 
 def close_all_but(fds):

@@ -153,7 +153,8 @@ def open_fifo(directory: bytes, name: bytes) -> int:
         except FileExistsError:
             posix.unlink(path)
             posix.mkfifo(path, 0o660)
-        return posix.open(path, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        flags = posix.O_RDWR | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_NOCTTY
+        return posix.open(path, flags | posix.O_CLOEXEC)
     except OSError as error:
         raise diag.Fatal(
             b"Failed to make the %b fifo %b: %b" % (name, path, diag.strerror(error))

@@ -1,7 +1,5 @@
 """The finish life: the exit code goes to where callers look for it (C17 steps 8-12)."""
 
-import posix
-
 from conmon import _fastio, diag, parent, process
 
 Texts = process.Texts
@@ -32,21 +30,23 @@ def write_exit_files(fields: dict[str, int], texts: Texts) -> None:
 
     One that cannot be written does not keep the code from the other.
     """
-    code = fields["exit_code"]
+    code, persist, exits = fields["exit_code"], fields["persist_exit_fd"], fields["exit_file_fd"]
     failures = [
-        write_exit_file(code, _text(texts, "persist_dir"), b"exit", b"container exit file"),
-        write_exit_file(code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file"),
+        write_exit_file(
+            persist, code, _text(texts, "persist_dir"), b"exit", b"container exit file"
+        ),
+        write_exit_file(exits, code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file"),
     ]
     if any(failures):
         raise diag.Fatal(b"; ".join(filter(None, failures)))
 
 
-def write_exit_file(code: int, directory: bytes, name: bytes, what: bytes) -> bytes:
+def write_exit_file(reserved: int, code: int, directory: bytes, name: bytes, what: bytes) -> bytes:
     """Write one, if there is a directory for it; what went wrong, or nothing."""
     path = b"%b/%b" % (directory, name)
     try:
         if directory:
-            _fastio.write_atomically(path, b"%d" % code)
+            _fastio.write_exit_file(reserved, path, code)
     except OSError as error:
         return b"Failed to write %d to %b: %b: %b" % (code, what, path, diag.strerror(error))
     return b""
@@ -61,17 +61,18 @@ def report(fields: dict[str, int], texts: Texts) -> None:
 
 
 def remove_names(fields: dict[str, int], texts: Texts) -> None:
-    """Remove the names in bundle and socket directory. diag.Fatal.
+    """Remove the names in bundle and socket directory, if they are still ours. diag.Fatal.
 
     Before the exit command runs: that may start the container anew, with the same names.
     """
     failures = []
     for name in ("attach_path", "attach_link", "counters_path"):
+        path = _text(texts, name)
         try:
-            if _text(texts, name):
-                posix.unlink(_text(texts, name))
-        except FileNotFoundError:
-            pass
+            if path and name == "counters_path":
+                _fastio.remove_own_link(path)
+            elif path:
+                _fastio.remove_own_name(path, fields[name + "_fd"])
         except OSError as error:
             failures.append(diag.strerror(error))
     if failures:

@@ -66,6 +66,7 @@ class Launch:
         self.open_channels()
         if options.exec_attach:
             parent.send(self.attach_pipe, parent.message(b"data", 0))
+        self.reserve_exit_files()
         _fastio.block_signals()
         self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
         self.fields["epoll_fd"] = _fastio.epoll_fd()
@@ -139,10 +140,26 @@ class Launch:
         if options.bundle is None:
             return
         directory, self.texts["attach_link"] = channels.attach_directory(options)
+        if self.texts["attach_link"]:
+            fields["attach_link_fd"] = _fastio.hold_name(directory)
         fields["attach_fd"] = channels.open_attach(directory)
-        self.texts["attach_path"] = b"%b/attach" % options.bundle
+        self.texts["attach_path"] = path = b"%b/attach" % options.bundle
+        fields["attach_path_fd"] = _fastio.hold_name(path)
         fields["ctl_fd"] = channels.open_fifo(options.bundle, b"ctl")
         fields["winsz_fd"] = channels.open_fifo(options.bundle, b"winsz")
+
+    def reserve_exit_files(self) -> None:
+        """Hold room for the exit code, which the container could take. Best effort."""
+        options = self.options
+        for name, directory in (
+            ("persist_exit_fd", options.persist_dir), ("exit_file_fd", options.exit_dir),
+        ):  # fmt: skip
+            if not directory:
+                continue
+            try:
+                self.fields[name] = _fastio.reserve_exit_file(directory)
+            except OSError as error:
+                diag.debug(b"no room held in %b: %b" % (directory, diag.strerror(error)))
 
     def start_container(self) -> runtime.Held:
         """Run the OCI runtime to its end and learn the container's pid. diag.Fatal."""
@@ -300,7 +317,7 @@ class Launch:
         for name in ("attach_path", "attach_link"):
             path = self.texts.get(name)
             if isinstance(path, bytes):
-                _remove(path)
+                _remove(path, self.fields[name + "_fd"])
         if not self.owes_exit_command:
             return 1
         self.describe_exit_command()
@@ -308,8 +325,8 @@ class Launch:
         return process.run_exit_command(self.argv, self.fields, self.texts)
 
 
-def _remove(path: bytes) -> None:
+def _remove(path: bytes, held: int) -> None:
     try:
-        posix.unlink(path)
+        _fastio.remove_own_name(path, held)
     except OSError:
         pass

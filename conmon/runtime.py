@@ -178,7 +178,8 @@ def error_text(stdio: channels.Stdio, held: Held) -> bytes | None:
 
 def read_pid(path: bytes) -> int:
     """The container's pid from the runtime's pid file. OSError; ValueError if it holds none."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    # a fifo in its place has no pid either
+    fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
     try:
         text = posix.read(fd, 64).strip()
     finally:

@@ -294,6 +294,13 @@ class Container(Rooms):
         self.started()
         return self.end()
 
+    def exit_file_begun(self) -> bool:
+        """Whether an exit file has a name by now, be it not its own yet."""
+        return any(
+            event.directory in ("persist", "exits") and event.what in ("CREATE", "MOVED_TO")
+            for event in self.events
+        )
+
     def end(self) -> int:
         """Wait for the end of container and conmon: the status in the exit file."""
         monitor = self.monitor

@@ -41,7 +41,7 @@ cdef inline int write_atomically(
     failure = write_whole(fd, data, size)
     if failure == 0 and fchmod(fd, 0o644) < 0:
         failure = -errno
-    if close(fd) < 0 and failure == 0:
+    if close(fd) < 0 and errno != EINTR and failure == 0:
         failure = -errno
     if failure == 0 and rename(temporary, path) < 0:
         failure = -errno

@@ -5,53 +5,64 @@ The second is the linger life: waiting costs no interpreter.
 """
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset, strerror, strlen
 
-from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically
+from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.closefds cimport close_between
-from conmon.core.diag cimport LEVEL_ERROR, say, say_errno
+from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_ERROR, LEVEL_WARNING, MESSAGE_LIMIT, say, say_errno
+from conmon.core.exitfile cimport exit_file_write
 from conmon.core.kernel cimport (
-    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGABRT, SIGBUS, SIGPIPE, SIGPROF,
-    SIGSEGV, SIGTERM, SIGXFSZ, SIG_DFL, SIG_SETMASK, _exit, c_signal, close, environ, execve, fork,
-    itimerval, nanosleep, open, pid_t, prctl, setitimer, sigemptyset, sigprocmask, sigset_t,
-    snprintf, timespec, unlink, waitpid, write,
+    ITIMER_PROF, O_CLOEXEC, O_WRONLY, PR_SET_CHILD_SUBREAPER, SIGABRT, SIGBUS, SIGINT, SIGPIPE,
+    SIGPROF, SIGQUIT, SIGSEGV, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_SETMASK, WNOHANG, _exit,
+    c_signal, close, environ, execve, fork, itimerval, open, pid_t, prctl, setitimer, sigemptyset,
+    sigprocmask, sigset_t, sigtimedwait, snprintf, timespec, waitpid, write,
 )
-from conmon.core.reaper cimport exit_code_of
+from conmon.core.ownnames cimport own_link_remove, own_name_remove
+from conmon.core.reaper cimport exit_code_of, monitor_signals
 from conmon.core.record cimport Record, record_text
-
-cdef enum:
-    ARGUMENT_LIMIT = 4096  # arguments of the exit command
+from conmon.core.timer cimport now_ms
 
 
 cdef inline int write_exit_file(
-        Record* record, const char* directory, const char* name) noexcept nogil:
-    """Write the exit code to directory/name; 0 or -errno, reported."""
+        Record* record, int reserved, uint32_t directory, const char* name,
+        const char* what) noexcept nogil:
+    """Write the exit code to directory/name, if there is a directory; 0 or -errno, reported."""
     cdef char path[PATH_LIMIT]
-    cdef char code[16]
-    cdef char text[PATH_LIMIT + 64]
+    cdef char text[MESSAGE_LIMIT]
     cdef int failure
-    if <size_t>snprintf(path, sizeof(path), b"%s/%s", directory, name) >= sizeof(path):
+    if directory == 0:
+        return 0
+    if <size_t>snprintf(
+            path, sizeof(path), b"%s/%s", record_text(record, directory), name) >= sizeof(path):
         say(record, LEVEL_ERROR, b"The path of an exit file is too long")
         return -1
-    snprintf(code, sizeof(code), b"%d", record.exit_code)
-    failure = write_atomically(path, code, strlen(code))
+    failure = exit_file_write(reserved, path, record.exit_code)
     if failure:
-        snprintf(text, sizeof(text), b"Failed to write %s to exit file: %s", code, path)
+        snprintf(
+            text, sizeof(text), b"Failed to write %d to %s: %s", record.exit_code, what, path)
         say_errno(record, LEVEL_ERROR, text, strerror(-failure))
     return failure
 
 
-cdef inline void write_exit_files(Record* record) noexcept nogil:
-    """<persist>/exit first: CRI-O reads it when it sees the other."""
-    if record.persist_dir:
-        write_exit_file(record, record_text(record, record.persist_dir), b"exit")
-    if record.exit_dir:
-        write_exit_file(
-            record, record_text(record, record.exit_dir), record_text(record, record.cid))
-    remove_name(record, record.attach_path)
-    remove_name(record, record.attach_link)
-    remove_name(record, record.counters_path)
+cdef inline int write_exit_files(Record* record) noexcept nogil:
+    """<persist>/exit first: CRI-O reads it when it sees the other. 0 if both were written."""
+    cdef int persist = write_exit_file(
+        record, record.persist_exit_fd, record.persist_dir, b"exit", b"container exit file")
+    cdef int failure = write_exit_file(
+        record, record.exit_file_fd, record.exit_dir, record_text(record, record.cid),
+        b"exit file")
+    return persist if persist else failure
+
+
+cdef inline void remove_names(Record* record) noexcept nogil:
+    """Remove what is still ours in the bundle and the directory for sockets."""
+    if record.attach_path:
+        own_name_remove(record_text(record, record.attach_path), record.attach_path_fd)
+    if record.attach_link:
+        own_name_remove(record_text(record, record.attach_link), record.attach_link_fd)
+    if record.counters_path:
+        own_link_remove(record_text(record, record.counters_path))
 
 
 cdef inline void report_end(Record* record) noexcept nogil:
@@ -71,15 +82,10 @@ cdef inline void report_end(Record* record) noexcept nogil:
 
 cdef inline int conclude(Record* record) noexcept nogil:
     """All of the end that is left, where there is no finish life; conmon's exit status."""
-    write_exit_files(record)
+    record.status = 1 if write_exit_files(record) else record.exit_code & 0xff
     report_end(record)
-    record.status = record.exit_code & 0xff
+    remove_names(record)
     return linger(record) if record.exit_argv else record.status
-
-
-cdef inline void remove_name(Record* record, uint32_t name) noexcept nogil:
-    if name:
-        unlink(record_text(record, name))
 
 
 cdef inline void restore_signals() noexcept nogil:
@@ -101,21 +107,28 @@ cdef inline void set_oom_score(int score) noexcept nogil:
         close(fd)
 
 
-cdef inline void exec_exit_command(Record* record) noexcept nogil:
-    """In the child: become the exit command."""
-    cdef char* argv[ARGUMENT_LIMIT + 1]
+cdef inline char** exit_command_argv(Record* record) noexcept nogil:
+    """The exit command's arguments, in the room that the record has for as many as there are."""
+    cdef char** argv = <char**>(<char*>record + record.exit_pointers)
     cdef const char* argument = record_text(record, record.exit_argv)
-    cdef int count = 0
-    while argument[0] != c"\0" and count < ARGUMENT_LIMIT:
+    cdef size_t count = 0
+    while argument[0] != c"\0":
         # every argument is stored behind one mark, so that an empty one is no end of the list
         argv[count] = <char*>argument + 1
         argument += strlen(argument) + 1
         count += 1
     argv[count] = NULL
+    return argv
+
+
+cdef inline void exec_exit_command(Record* record) noexcept nogil:
+    """Become the exit command."""
+    cdef char** argv = exit_command_argv(record)
     restore_signals()
     if record.restore_oom_score:
         set_oom_score(record.oom_score_adj)
     execve(argv[0], argv, environ)
+    say_errno(record, LEVEL_ERROR, b"Failed to execute the exit command", strerror(errno))
     _exit(127)
 
 
@@ -136,12 +149,66 @@ cdef inline void forget_handlers() noexcept nogil:
     c_signal(SIGTERM, SIG_DFL)
 
 
-cdef inline void sleep_seconds(int seconds) noexcept nogil:
-    cdef timespec left
-    left.tv_sec = seconds
-    left.tv_nsec = 0
-    while nanosleep(&left, &left) < 0 and errno == EINTR:
+cdef inline void reap_all() noexcept nogil:
+    """Take every dead child: a zombie would keep its PID namespace, and so a container, alive."""
+    cdef int status
+    while waitpid(-1, &status, WNOHANG) > 0:
         pass
+
+
+cdef inline int next_signal(int64_t ms) noexcept nogil:
+    """The next of the blocked signals within so many ms, those that wait first; -1 if none came."""
+    cdef sigset_t set
+    cdef timespec left
+    monitor_signals(&set)
+    left.tv_sec = ms // 1000
+    left.tv_nsec = ms % 1000 * 1000000
+    return sigtimedwait(&set, NULL, &left)
+
+
+cdef inline void wait_delay(Record* record) noexcept nogil:
+    """Wait out --exit-delay, or until TERM, INT or QUIT, which came after the container's end."""
+    cdef int64_t end = now_ms() + <int64_t>record.exit_delay * 1000
+    cdef int64_t left = end - now_ms()
+    cdef int number
+    while left > 0 and not record.hurried:
+        reap_all()
+        number = next_signal(left)
+        if number == SIGTERM or number == SIGINT or number == SIGQUIT:
+            record.hurried = 1
+            say(record, LEVEL_DEBUG, b"A signal ends the exit delay")
+        left = end - now_ms()
+
+
+cdef inline void forget_signals() noexcept nogil:
+    """Take the signals that wait: an exec in this process would let them end it."""
+    while next_signal(0) > 0:
+        pass
+
+
+cdef inline int wait_for_exit_command(pid_t pid) noexcept nogil:
+    """Wait for it, reaping whatever else ends meanwhile; its exit code."""
+    cdef int status = 0
+    cdef pid_t ended = 0
+    while ended != pid:
+        ended = waitpid(-1, &status, 0)
+        if ended < 0 and errno != EINTR:
+            return 1
+    return exit_code_of(status)
+
+
+cdef inline int run_exit_command(Record* record) noexcept nogil:
+    """Run the exit command as a child; its exit code. Without a child, become it."""
+    cdef pid_t pid = fork()
+    if pid == 0:
+        exec_exit_command(record)
+    if pid < 0:
+        say_errno(
+            record, LEVEL_WARNING, b"No process for the exit command, it takes conmon's place",
+            strerror(errno))
+        forget_signals()
+        exec_exit_command(record)
+    return wait_for_exit_command(pid)
 
 
 cdef inline int linger(Record* record) noexcept nogil:
@@ -150,21 +217,14 @@ cdef inline int linger(Record* record) noexcept nogil:
     The command's status is ours if it fails. Only the command is waited for: other children
     (the container, after an early error) live on without us (C20.22).
     """
+    cdef sigset_t set
     cdef int status
-    cdef pid_t pid
     limit_cpu_time(0)
     forget_handlers()
+    monitor_signals(&set)
+    sigprocmask(SIG_BLOCK, &set, NULL)
     prctl(PR_SET_CHILD_SUBREAPER, 0)
     close_between(3, ~0)
-    if record.exit_delay > 0:
-        sleep_seconds(record.exit_delay)
-    pid = fork()
-    if pid == 0:
-        exec_exit_command(record)
-    if pid < 0:
-        say_errno(record, LEVEL_ERROR, b"Failed to fork the exit command", strerror(errno))
-        return 1
-    while waitpid(pid, &status, 0) < 0 and errno == EINTR:
-        pass
-    status = exit_code_of(status)
+    wait_delay(record)
+    status = run_exit_command(record)
     return status if status != 0 else record.status

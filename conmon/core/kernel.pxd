@@ -31,6 +31,7 @@ cdef extern from "<signal.h>" nogil:
     int sigemptyset(sigset_t* set)
     int sigaddset(sigset_t* set, int signal)
     int sigprocmask(int how, const sigset_t* set, sigset_t* old)
+    int sigtimedwait(const sigset_t* set, void* info, const timespec* timeout)
     int kill(pid_t pid, int signal)
     sighandler_t c_signal "signal"(int signal, sighandler_t handler)
     sighandler_t SIG_DFL, SIG_IGN
@@ -100,13 +101,14 @@ cdef extern from "<fcntl.h>" nogil:
     enum: F_GETPIPE_SZ, F_SETPIPE_SZ
     enum: F_SEAL_FUTURE_WRITE, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
-    enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY
-    enum: AT_FDCWD, AT_SYMLINK_NOFOLLOW
+    enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY, O_TMPFILE
+    enum: AT_FDCWD, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW
 
 cdef extern from "<sys/stat.h>" nogil:
     struct stat_t "stat":
         mode_t st_mode
         off_t st_size
+        unsigned long st_nlink
         uint64_t st_dev
         uint64_t st_ino
     int fstat(int fd, stat_t* out)
@@ -194,12 +196,14 @@ cdef extern from "<unistd.h>" nogil:
     enum: STDOUT_FILENO
     ssize_t write(int fd, const void* data, size_t count)
     ssize_t pread(int fd, void* data, size_t count, off_t offset)
+    ssize_t pwrite(int fd, const void* data, size_t count, off_t offset)
     int close(int fd)
     int dup2(int old, int new)
     int fsync(int fd)
     int ftruncate(int fd, off_t length)
     int unlink(const char* path)
     ssize_t readlink(const char* path, char* out, size_t size)
+    int linkat(int old_dir_fd, const char* old, int new_dir_fd, const char* new, int flags)
     int symlink(const char* target, const char* path)
     int unlinkat(int dir_fd, const char* path, int flags)
     int execve(const char* path, char** argv, char** environment)

@@ -1,10 +1,15 @@
 """The log's way to the disk at the end (C17.3), which nobody has to wait for (C20.23).
 
 fsync() takes as long as the disk does: seconds, where others write much. It is done by a forked
-child that holds nothing but the log, while conmon goes on to the exit files.
+child that holds nothing but the log, while conmon goes on to the exit files. Without a child it is
+not done, and said: the system writes it within half a minute, and the exit code is worth more.
 """
 
+from libc.errno cimport errno
+from libc.string cimport strerror
+
 from conmon.core.closefds cimport close_all_but
+from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.ending cimport restore_signals
 from conmon.core.kernel cimport _exit, fork, fsync, pid_t
 from conmon.core.state cimport Monitor
@@ -23,4 +28,6 @@ cdef inline void log_sync(Monitor* m) noexcept nogil:
         fsync(fd)
         _exit(0)
     if pid < 0:
-        fsync(fd)
+        say_errno(
+            m.record, LEVEL_WARNING, b"The log is left to the system to write to the disk",
+            strerror(errno))

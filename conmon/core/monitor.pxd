@@ -27,7 +27,9 @@ from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
     stranger_watch,
 )
-from conmon.core.record cimport Leave, Record, record_forget_fds
+from conmon.core.record cimport (
+    FINISH_FDS, Leave, Record, record_finish_fds, record_forget_fds,
+)
 from conmon.core.state cimport CHUNK, CLIENT_LIMIT, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
 from conmon.core.timer cimport now_ms, timer_set, timers_left, timers_run
@@ -175,7 +177,7 @@ cdef inline void run(Monitor* m) noexcept nogil:
 cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
-    cdef int keep[CLIENT_LIMIT + 2]
+    cdef int keep[CLIENT_LIMIT + 1 + FINISH_FDS]
     cdef int count
     oom_check(m)
     notify_drain(m)
@@ -188,16 +190,16 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     journal_finish(m)
     clients_release(m)
     monitor_close(m)
-    # Only the sync pipe goes on. The caller's own fds, published ports among them, are closed
-    # here too: they must be free before anybody sees the exit (C17.6). And before the forks: a
-    # child would hold them for a moment longer.
+    # Only what the finish life needs goes on. The caller's own fds, published ports among them,
+    # are closed here too: they must be free before anybody sees the exit (C17.6). And before the
+    # forks: a child would hold them for a moment longer.
     count = clients_fds(m, keep)
     keep[count] = m.log.fd
-    keep[count + 1] = record.sync_fd
-    close_all_but(keep, count + 2)
+    count += 1 + record_finish_fds(record, keep + count + 1)
+    close_all_but(keep, count)
     clients_deliver(m)
     log_sync(m)
-    close_all_but(<int*>&record.sync_fd, 1)
+    close_all_but(keep, record_finish_fds(record, keep))
     record_forget_fds(record)
 
 

@@ -15,11 +15,13 @@ from libc.stdlib cimport strtoll
 from libc.string cimport strchr, strerror, strlen, strncmp, strstr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
-from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, say, say_errno
+from conmon.core.diag cimport (
+    LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, MESSAGE_LIMIT, say, say_errno,
+)
 from conmon.core.kernel cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, IN_CLOEXEC, IN_MODIFY, IN_NONBLOCK, O_CLOEXEC, O_CREAT,
-    O_RDONLY, O_WRONLY, close, eventfd, inotify_add_watch, inotify_init1, open, pread, read,
-    snprintf, statfs, statfs_t, write,
+    O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, close, eventfd, inotify_add_watch,
+    inotify_init1, open, pread, read, snprintf, statfs, statfs_t, write,
 )
 from conmon.core.loop cimport source_init, watch
 from conmon.core.record cimport Record, record_text
@@ -69,15 +71,20 @@ cdef inline int64_t oom_count(Monitor* m) noexcept nogil:
 cdef inline void touch(Record* record, const char* directory, const char* name) noexcept nogil:
     cdef char path[PATH_LIMIT]
     cdef int fd
+    cdef char text[MESSAGE_LIMIT]
     if directory == NULL:
         return
     if <size_t>snprintf(path, sizeof(path), b"%s/%s", directory, name) >= sizeof(path):
+        say(record, LEVEL_WARNING, b"Failed to write the oom file: its path is too long")
         return
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+    # others may write there: nothing waits for a fifo's reader, or follows a symlink
+    fd = open(
+        path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY, 0o644)
     if fd >= 0:
         close(fd)
-    else:
-        say_errno(record, LEVEL_WARNING, b"Failed to write the oom file", strerror(errno))
+        return
+    snprintf(text, sizeof(text), b"Failed to write the oom file %s", path)
+    say_errno(record, LEVEL_WARNING, text, strerror(errno))
 
 
 cdef inline bint oom_check(Monitor* m) noexcept nogil:

@@ -65,8 +65,15 @@ cdef inline void on_signals(Monitor* m, Source* source, uint32_t events) noexcep
         number = signals[i].ssi_signo
         if number == SIGCHLD:
             reap(m)
-        elif number != SIGHUP and number != SIGUSR1 and not m.record.ended:
-            kill(m.record.container_pid, number)
+        elif number != SIGHUP and number != SIGUSR1:
+            pass_on(m, number)
+
+
+cdef inline void pass_on(Monitor* m, int number) noexcept nogil:
+    """TERM, INT and QUIT are the container's while it lives, then they end --exit-delay (C21.3)."""
+    reap(m)
+    if m.record.ended or (kill(m.record.container_pid, number) < 0 and errno == ESRCH):
+        m.record.hurried = 1
 
 
 cdef inline void on_timeout(Monitor* m) noexcept nogil:

@@ -10,7 +10,7 @@ It is believed only if the fd is a memfd with all seals set and the right magic,
 taken out of the environment before anything else happens.
 """
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport E2BIG, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, strtol
 from libc.string cimport memcpy, strlen, strncmp
@@ -24,7 +24,11 @@ from conmon.core.kernel cimport (
 
 cdef enum:
     RECORD_VERSION = 1
-    RECORD_LIMIT = 4 << 20  # bytes; the longest argument list that execve takes fits
+    RECORD_LIMIT = 32 << 20  # bytes; the longest argument list that execve takes, 6 MiB of
+                             # bytes and of pointers to strings that may be empty, fits
+
+cdef enum:
+    FINISH_FDS = 5
 
 cdef enum Life:
     LIFE_NONE = -1
@@ -77,6 +81,10 @@ ctypedef struct Record:
     int32_t signal_fd       # signalfd of what the monitor is told by signals
     int32_t epoll_fd
     int32_t held_fd         # memfd: what stdout, then stderr wrote before the monitor began
+    int32_t persist_exit_fd  # reserved for the exit files: exitfile.pxd
+    int32_t exit_file_fd
+    int32_t attach_path_fd  # of what these names are, to know them again: ownnames.pxd
+    int32_t attach_link_fd
     int64_t held_stdout_size
     int64_t held_stderr_size
 
@@ -114,6 +122,7 @@ ctypedef struct Record:
     int32_t exit_delay      # seconds
     int32_t oom_score_adj   # of the caller, for what we start
     int32_t restore_oom_score
+    int32_t hurried         # a signal that came after the container's end: no delay
 
     # text
     uint32_t cid
@@ -129,6 +138,7 @@ ctypedef struct Record:
     uint32_t journal_socket  # no journald log without it
     uint32_t journal_fields  # of every entry, as they are sent; may hold NULs
     uint32_t exit_argv      # strings one after the other, ended by an empty one
+    uint32_t exit_pointers  # no text: room for a pointer to each of them and a NULL
 
     Counters counters
 
@@ -257,13 +267,27 @@ cdef inline void keep_fds_over_exec(const Record* record, bint keep) noexcept no
     keep_over_exec(record.notify_fd, keep)
     keep_over_exec(record.signal_fd, keep)
     keep_over_exec(record.epoll_fd, keep)
+    keep_over_exec(record.persist_exit_fd, keep)
+    keep_over_exec(record.exit_file_fd, keep)
+    keep_over_exec(record.attach_path_fd, keep)
+    keep_over_exec(record.attach_link_fd, keep)
 
 
 cdef inline void record_forget_fds(Record* record) noexcept nogil:
-    """Set every fd but the sync pipe to "none"."""
+    """Set every fd to "none" but those of the finish life."""
     record.stdout_fd = record.stderr_fd = record.stdin_fd = record.log_fd = -1
     record.attach_fd = record.ctl_fd = record.winsz_fd = record.held_fd = -1
     record.notify_fd = record.log_dir_fd = record.signal_fd = record.epoll_fd = -1
+
+
+cdef inline int record_finish_fds(const Record* record, int* fds) noexcept nogil:
+    """The fds that go on to the finish life, at most FINISH_FDS; how many."""
+    fds[0] = record.sync_fd
+    fds[1] = record.persist_exit_fd
+    fds[2] = record.exit_file_fd
+    fds[3] = record.attach_path_fd
+    fds[4] = record.attach_link_fd
+    return FINISH_FDS
 
 
 cdef inline void exec_self(char** argv, char** environment) noexcept nogil:
@@ -285,7 +309,10 @@ cdef inline int life_enter(int life, const Record* record, char** argv) noexcept
     cdef size_t count = 0
     cdef char** environment
     cdef int failure
-    cdef int fd = record_seal(record)
+    cdef int fd
+    if record.size > RECORD_LIMIT:
+        return -E2BIG
+    fd = record_seal(record)
     if fd < 0:
         return fd
     while environ[count] != NULL:

@@ -14,6 +14,7 @@ from harness_exec import as_podman_exec
 from harness_os import Event
 from harness_proc import context_switches, settled
 from harness_rooms import CID
+from harness_syslog import Syslog
 
 HOG = "tail /dev/zero"  # keeps all that it reads: it has no newline
 FILES = ("bundle/oom", "persist/oom")
@@ -71,6 +72,27 @@ def test_shell_survives(container: Container, cgroup: MemoryCgroup) -> None:
     container.open_fifo(container.bundle / "go")
     assert container.end() == 3
     assert reported(container)
+
+
+@pytest.mark.ours("it waits for the fifo's reader for ever, and makes what the link leads to")
+def test_other_files_of_the_name(container: Container, cgroup: MemoryCgroup) -> None:
+    """C15: a fifo of this name is not waited for, a symlink not followed; both are reported."""
+    container.allow(*FILES)
+    fifo, link = container.persist_exit.parent / "oom", container.bundle / "oom"
+    os.mkfifo(fifo)
+    target = container.root / "tmp" / "target"
+    link.symlink_to(target)
+    container.command(f"exec {HOG}")
+    syslog = Syslog(container)
+    container.launch("--syslog", wrapper=syslog.wrapper, cwd=container.bundle)
+    container.started()
+    assert container.end() == 137
+    for path, reason in (
+        (fifo, "No such device or address"),
+        (link, "Too many levels of symbolic"),
+    ):
+        assert f"Failed to write the oom file {path}: {reason}".encode() in syslog.next().text
+    assert not target.exists()
 
 
 def test_late(container: Container, cgroup: MemoryCgroup) -> None:

@@ -28,10 +28,7 @@ def test_callers_fds_are_closed_before_the_exit_files(container: Container) -> N
     container.started()
     assert container.parent_status() == 0  # it holds the fd, too
     container.open_fifo(container.bundle / "start")
-    container.wait_until(
-        lambda: any(event.directory in ("persist", "exits") for event in container.events),
-        "an exit file",
-    )
+    container.wait_until(container.exit_file_begun, "an exit file")
     assert is_readable(read)
     assert os.read(read, 1) == b""
     os.close(read)

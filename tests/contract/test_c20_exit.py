@@ -78,10 +78,7 @@ def test_callers_fds_are_free_while_a_client_is_served(container: Container) -> 
     container.started()
     client = container.attach()
     container.open_fifo(container.bundle / "start")
-    container.wait_until(
-        lambda: any(event.directory in ("persist", "exits") for event in container.events),
-        "an exit file",
-    )
+    container.wait_until(container.exit_file_begun, "an exit file")
     assert is_readable(read)
     assert os.read(read, 1) == b""
     os.close(read)
