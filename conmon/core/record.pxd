@@ -6,8 +6,8 @@ struct is the one definition: the Python lives see it as a dict of the same name
 
 Between lives of one process it stays where it is. Over an exec it goes in a sealed memfd: the
 life and the memfd's number travel in one environment variable, `_CONMON_LIFE=life:fd`.
-It is believed only if the fd is a memfd with all seals set and the right magic, and it is
-taken out of the environment before anything else happens.
+It is believed only if the fd is a memfd with all seals set, the right magic, and no text that
+leads out of it; and it is taken out of the environment before anything else happens.
 """
 
 from libc.errno cimport E2BIG, EINTR, errno
@@ -124,7 +124,7 @@ ctypedef struct Record:
     int32_t restore_oom_score
     int32_t hurried         # a signal that came after the container's end: no delay
 
-    # text
+    # text: record_sound looks through these, from the first to the last
     uint32_t cid
     uint32_t log_path
     uint32_t persist_dir
@@ -189,6 +189,33 @@ cdef inline int record_seals() noexcept nogil:
     return F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
 
+cdef inline bint record_text_sound(const Record* record, uint32_t offset) noexcept nogil:
+    """Whether a text begins within the record, where it also ends: the last byte is a NUL."""
+    return offset == 0 or sizeof(Record) <= offset < record.size
+
+
+cdef inline bint record_arguments_sound(const Record* record) noexcept nogil:
+    """Whether the empty string that ends `exit_argv` stands within the record."""
+    cdef size_t at = record.exit_argv
+    while at and at < record.size and (<const char*>record)[at]:
+        at += strlen(<const char*>record + at) + 1
+    return at < record.size
+
+
+cdef inline bint record_sound(const Record* record) noexcept nogil:
+    """Whether all that the record names stands within it."""
+    cdef const uint32_t* offset = &record.cid  # the first of the texts
+    if (<const char*>record)[record.size - 1] or not record_text_sound(
+            record, record.counter_names):
+        return False
+    while offset <= &record.exit_argv:
+        if not record_text_sound(record, offset[0]):
+            return False
+        offset += 1
+    return (record_arguments_sound(record)
+            and <uint64_t>record.journal_fields + record.journal_fields_size <= record.size)
+
+
 cdef inline Record* record_load(int fd) noexcept nogil:
     """A copy of the record in `fd`, which is closed; NULL if it is none of ours."""
     cdef Record head
@@ -199,7 +226,8 @@ cdef inline Record* record_load(int fd) noexcept nogil:
             or head.size < sizeof(head) or head.size > RECORD_LIMIT):
         return NULL
     record = <Record*>malloc(head.size)
-    if record == NULL or pread(fd, record, head.size, 0) != <ssize_t>head.size:
+    if (record == NULL or pread(fd, record, head.size, 0) != <ssize_t>head.size
+            or not record_sound(record)):
         free(record)
         return NULL
     close(fd)

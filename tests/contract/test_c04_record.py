@@ -1,0 +1,47 @@
+"""The record that one life of conmon hands to the next, made by somebody else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+HEAD = struct.pack("<8sII", b"CRNOMNOC", 1, 4096)  # magic, version, size
+
+
+@contextmanager
+def sealed(content: bytes) -> Iterator[int]:
+    fd = os.memfd_create("record", os.MFD_ALLOW_SEALING)
+    try:
+        os.write(fd, content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("life", ["monitor", "finish", "linger"])
+def test_record_that_leads_out_of_itself(conmon_path: Path, life: str) -> None:
+    """C4: a record whose texts are not in it is none: conmon starts as usual, and says why not.
+
+    Of 4096 bytes each text of this one is at 0x7f7f7f7f.
+    """
+    with sealed(HEAD + b"\x7f" * (4096 - len(HEAD) - 1) + b"\0") as fd:
+        done = subprocess.run(
+            [conmon_path],
+            env={"_CONMON_LIFE": f"{life}:{fd}", "PATH": "/nowhere"},
+            pass_fds=[fd],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"Container ID not provided" in done.stderr
