@@ -12,7 +12,7 @@ it does not speak again: so the count is looked at again a few times after it.
 from libc.errno cimport ENODEV, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport strtoll
-from libc.string cimport strchr, strerror, strlen, strncmp, strstr
+from libc.string cimport strchr, strerror, strlen, strncmp
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.diag cimport (
@@ -133,12 +133,17 @@ cdef inline void on_oom_announced(Monitor* m, Source* source, uint32_t events) n
 
 cdef inline bint names_controller(const char* list, const char* name) noexcept nogil:
     """Whether `name` stands in a comma-separated list; the empty name is v2's empty list."""
-    cdef const char* found = strstr(list, name)
     cdef size_t length = strlen(name)
     if length == 0:
         return list[0] == c"\0"
-    return (found != NULL and (found == list or (found - 1)[0] == c",")
-            and (found[length] == c"\0" or found[length] == c","))
+    while list != NULL:
+        if strncmp(list, name, length) == 0 and (
+                list[length] == c"\0" or list[length] == c","):
+            return True
+        list = strchr(list, c",")
+        if list != NULL:
+            list += 1
+    return False
 
 
 cdef inline const char* cgroup_path(Monitor* m, const char* controller) noexcept nogil:
