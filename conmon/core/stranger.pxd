@@ -1,14 +1,14 @@
 """How a process has ended that is not our child (C20.12).
 
 wait() tells only its parent. Two interfaces tell others. While the parent has not waited, the
-zombie's /proc/PID/stat has the wait status as its last field (proc_pid_stat(5); since Linux 3.5,
+zombie's /proc/PID/stat has the wait status as its 52nd field (proc_pid_stat(5); since Linux 3.5,
 and 0 for those who may not trace it). After that the pidfd has it (PIDFD_GET_INFO with
 PIDFD_INFO_EXIT in <linux/pidfd.h>; since Linux 6.15).
 """
 
 from libc.errno cimport EPERM, ESRCH, errno
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.stdlib cimport atoi, strtoull
+from libc.stdlib cimport strtol, strtoull
 from libc.string cimport memset, strchr, strrchr
 
 from conmon.core.kernel cimport (
@@ -19,7 +19,9 @@ from conmon.core.kernel cimport (
 cdef enum:
     STAT_TEXT = 1024       # bytes of /proc/PID/stat: 52 numbers and a name
     INFO_EXIT = 8          # PIDFD_INFO_EXIT
-    START_TIME = 20        # fields of the stat file from its third, the state, to the 22nd
+    STATE = 3              # fields of the stat file, as proc_pid_stat(5) counts them
+    START_TIME = 22
+    EXIT_CODE = 52
 
 cdef struct PidfdInfo:     # struct pidfd_info in its first version, 64 bytes
     uint64_t mask
@@ -60,15 +62,21 @@ cdef inline char* read_stat(pid_t pid, char* text) noexcept nogil:
     return place + 2 if place != NULL and place[1] == c" " else NULL
 
 
-cdef inline uint64_t start_time(char* place) noexcept nogil:
-    """When a process began, in ticks since boot, from its stat file's third field on."""
+cdef inline char* stat_field(char* place, int number) noexcept nogil:
+    """The field of that number, counted from `place`, the third; NULL if there is none."""
     cdef int _field
-    for _field in range(START_TIME - 1):
+    for _field in range(STATE, number):
         place = strchr(place, c" ")
         if place == NULL:
-            return 0
+            return NULL
         place += 1
-    return strtoull(place, NULL, 10)
+    return place
+
+
+cdef inline uint64_t start_time(char* place) noexcept nogil:
+    """When a process began, in ticks since boot, from its stat file's third field on."""
+    place = stat_field(place, START_TIME)
+    return strtoull(place, NULL, 10) if place != NULL else 0
 
 
 cdef inline bint stranger_lives(pid_t pid, uint64_t* began) noexcept nogil:
@@ -94,11 +102,16 @@ cdef inline int status_of_zombie(pid_t pid) noexcept nogil:
     cdef char text[STAT_TEXT]
     cdef char path[64]
     cdef char* place = read_stat(pid, text)
+    cdef char* end
     cdef int status
     if place == NULL or place[0] != c"Z":
         return -1
-    place = strrchr(place, c" ")
-    status = atoi(place + 1)
+    place = stat_field(place, EXIT_CODE)
+    if place == NULL:
+        return -1
+    status = <int>strtol(place, &end, 10)
+    if end[0] != c"\n" and end[0] != c" ":  # a part of a number is another number
+        return -1
     if status == 0:
         # 0 also stands for "not for you": this link asks for the same right
         snprintf(path, sizeof(path), b"/proc/%d/ns/user", pid)
