@@ -38,6 +38,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many containers and sessions tests/contract/test_many.py runs, and ten times as "
         "many as the monitors that it has at one time (default: 2000)",
     )  # fmt: skip
+    group.addoption(
+        "--proof-seconds",
+        metavar="N",
+        type=float,
+        default=100.0,
+        help="how long the rounds of tests/proof go on, all together (default: %(default)s)",
+    )
+    group.addoption(
+        "--proof-seed",
+        metavar="N",
+        type=int,
+        help="seed of the first round of each test of tests/proof (default: a random one)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,8 +11,12 @@ from harness_os import Deadline
 
 
 def read_counters(container: Container) -> dict[str, int]:
+    """All counters of a running monitor by their names."""
+    return decode_counters((container.bundle / "conmon-counters").read_bytes())
+
+
+def decode_counters(record: bytes) -> dict[str, int]:
     """All counters by their names; AssertionError where the layout is not the described one."""
-    record = (container.bundle / "conmon-counters").read_bytes()
     magic, version, size, at, count, names_at = struct.unpack_from("QIIIII", record)
     assert magic == 0x434F4E4D4F4E5243
     assert version == 1
