@@ -195,11 +195,16 @@ cdef inline bint record_text_sound(const Record* record, uint32_t offset) noexce
 
 
 cdef inline bint record_arguments_sound(const Record* record) noexcept nogil:
-    """Whether the empty string that ends `exit_argv` stands within the record."""
+    """Whether the empty string that ends `exit_argv` is in the record, and room for pointers."""
     cdef size_t at = record.exit_argv
+    cdef size_t pointers = 1
     while at and at < record.size and (<const char*>record)[at]:
         at += strlen(<const char*>record + at) + 1
-    return at < record.size
+        pointers += 1
+    return at < record.size and (
+        record.exit_argv == 0 or record.exit_pointers % sizeof(char*) == 0
+        and sizeof(Record) <= record.exit_pointers
+        and record.exit_pointers + pointers * sizeof(char*) <= record.size)
 
 
 cdef inline bint record_sound(const Record* record) noexcept nogil:
