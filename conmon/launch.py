@@ -208,7 +208,10 @@ class Launch:
         """Read the container's pid. A pid file without a pid is none at all (C20.7). diag.Fatal."""
         path = self.options.container_pidfile or b""
         try:
-            self.fields["container_pid"] = runtime.read_pid(path)
+            self.fields["container_pid"] = pid = runtime.read_pid(path)
+            if pid in held.ended and not process.is_child(pid):
+                self.fields["ended"] = 1
+                self.fields["exit_code"] = held.ended[pid]
             return
         except OSError as error:
             reason = b"%b: %b" % (path, diag.strerror(error))

@@ -72,6 +72,15 @@ def lead_session() -> None:
         raise diag.Fatal(b"Failed to set as subreaper: " + diag.strerror(error)) from None
 
 
+def is_child(pid: int) -> bool:
+    """Whether there is a child of this pid, alive or dead: a pid that was reaped may come again."""
+    try:
+        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
     """Hand over to the linger life, which waits at no cost; conmon's exit status if it cannot."""
     fields["sync_fd"] = -1

@@ -45,13 +45,13 @@ def command(options: cli.Options, console_socket: bytes | None = None) -> list[b
 
 
 class Held:
-    """What came through stdout and stderr while the runtime ran.
+    """What came through stdout and stderr, and who ended, while the runtime ran.
 
     Beyond the limit it is counted only. An exec session's own output comes through the same
-    streams: see `enough`.
+    streams: see `enough`. `ended`: exit codes by pid, the runtime's and the container's among them.
     """
 
-    __slots__ = ("dropped", "limit", "session_pidfile", "stderr", "stdout", "timed_out")
+    __slots__ = ("dropped", "ended", "limit", "session_pidfile", "stderr", "stdout", "timed_out")
 
     def __init__(self, session_pidfile: bytes | None) -> None:
         self.session_pidfile = session_pidfile
@@ -59,6 +59,7 @@ class Held:
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.dropped = 0
+        self.ended: dict[int, int] = {}
         self.timed_out = False
 
     def read(self, fd: int, target: bytearray) -> bool:
@@ -72,6 +73,20 @@ class Held:
         else:
             self.dropped += len(data)
         return bool(data)
+
+    def reap(self) -> None:
+        """Note all children that are dead, and let them go (C21.3).
+
+        What hooks leave behind ends up with us, and a zombie keeps its PID namespace from ending.
+        """
+        try:
+            pid, status = posix.waitpid(-1, posix.WNOHANG)
+            while pid:
+                code = posix.waitstatus_to_exitcode(status)
+                self.ended[pid] = code if code >= 0 else 128 - code
+                pid, status = posix.waitpid(-1, posix.WNOHANG)
+        except ChildProcessError:
+            pass
 
     def enough(self) -> bool:
         """Whether the monitor had better go on: with a session that is there and writes much.
@@ -130,7 +145,7 @@ def wait(
             if console is not None and fd in console_fds:
                 console.handle(fd)
             elif fd == signal_fd:
-                status = _take_signals(pid, signal_fd)
+                status = _take_signals(pid, signal_fd, held)
                 if status is not None:
                     if held.dropped:
                         diag.warn(b"%d bytes of the runtime's output were not kept" % held.dropped)
@@ -141,19 +156,13 @@ def wait(
             return 0, held
 
 
-def _take_signals(pid: int, signal_fd: int) -> int | None:
-    """Handle what is pending; the runtime's exit code once it has ended.
-
-    Only the runtime is reaped: the container may have died as well, and its status is for the
-    monitor life to find.
-    """
+def _take_signals(pid: int, signal_fd: int, held: Held) -> int | None:
+    """Handle what is pending; the runtime's exit code once it has ended."""
     status = None
     while number := _fastio.read_signal(signal_fd):
         if number == _SIGCHLD:
-            reaped, code = posix.waitpid(pid, posix.WNOHANG) if status is None else (0, 0)
-            if reaped == pid:
-                code = posix.waitstatus_to_exitcode(code)
-                status = code if code >= 0 else 128 - code
+            held.reap()
+            status = held.ended.get(pid)
         elif number not in (_SIGHUP, _SIGUSR1):
             # the runtime's; once that has ended it waits for the monitor life, blocked
             posix.kill(pid if status is None else posix.getpid(), number)

@@ -92,7 +92,11 @@ cdef inline void monitor_close(Monitor* m) noexcept nogil:
 cdef inline void find_container(Monitor* m) noexcept nogil:
     """See whether the container is our child, of whose end a signal tells."""
     cdef int status
-    cdef pid_t pid = waitpid(m.record.container_pid, &status, WNOHANG)
+    cdef pid_t pid
+    if m.record.ended:  # while the runtime ran, whose life has reaped it
+        m.running = False
+        return
+    pid = waitpid(m.record.container_pid, &status, WNOHANG)
     if pid > 0:
         container_ended(m, exit_code_of(status))
     elif pid < 0 and errno == ECHILD:

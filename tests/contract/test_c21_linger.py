@@ -16,6 +16,17 @@ from harness_os import Deadline, Process, descendants
 from harness_proc import open_fds, status
 
 LONG = ("--exit-delay", "1000")
+#: A runtime that leaves a process behind before it starts the container: a hook's, say.
+ORPHAN = """#!/bin/sh
+(cd {bundle}; (read -r _ <orphan) & echo $! >seen/orphan)
+exec {runtime} "$@"
+"""
+#: A runtime that has started the container, which is nobody's child any more, and is not done yet.
+QUICK = """#!/bin/sh
+for word; do [ "$previous" = --pid-file ] && file=$word; previous=$word; done
+(cd {bundle}; sh command & printf %s $! >$file)
+read -r _ <{bundle}/late
+"""
 STOPPED, ZOMBIE = "T", "Z"
 
 
@@ -60,6 +71,15 @@ def leave_orphan(container: Container, then: str) -> None:
     container.fifo("orphan")
     container.record()
     container.command(f"(read -r _ <orphan) & echo $! >seen/orphan; {then}")
+
+
+def use_runtime(container: Container, script: str) -> None:
+    """Have conmon run this runtime."""
+    runtime = container.root / "run" / "runtime"
+    container.allow("run/runtime")
+    runtime.write_text(script.format(bundle=container.bundle, runtime=container.runtime))
+    runtime.chmod(0o755)
+    container.options["-r"] = str(runtime)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -204,3 +224,36 @@ def test_helper_processes_are_reaped_during_the_delay(container: Container) -> N
         helper.close()
     monitor.signal(signal.SIGTERM)
     assert container.end() == 0
+
+
+@pytest.mark.ours("it waits for the runtime only")
+def test_orphan_that_ends_while_the_runtime_runs(container: Container) -> None:
+    """C21.3: it is reaped, though the runtime hangs; the container starts as ever."""
+    container.fifo("hang")
+    container.fifo("orphan")
+    container.record()
+    use_runtime(container, ORPHAN)
+    container.command("exit 3")
+    container.launch()
+    orphan = int(container.wait_file(container.seen / "orphan"))
+    container.open_fifo(container.bundle / "orphan")
+    wait_reaped(orphan)
+    container.open_fifo(container.bundle / "hang")
+    container.started()
+    assert container.end() == 3
+
+
+@pytest.mark.ours("it waits for the runtime only")
+def test_container_that_ends_while_the_runtime_runs(container: Container) -> None:
+    """C16, C21.3: its exit code is kept, though it is reaped before its pid is known to conmon."""
+    use_runtime(container, QUICK)
+    container.fifo("late")
+    container.record()
+    container.command("echo $$ >seen/pid; echo out; kill -9 $$")
+    container.launch()
+    wait_reaped(int(container.wait_file(container.seen / "pid")))
+    container.open_fifo(container.bundle / "late")
+    container.started()
+    assert container.end() == 137
+    assert container.persist_exit.read_bytes() == b"137"
+    assert b"out" in container.log.read_bytes()
