@@ -11,19 +11,22 @@ RUNTIME ?=
 PYTEST_ARGS ?=
 PEERS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
 RESULTS ?= bench/results.json
+SECONDS ?= 600
 export PYTHON
 
 BIN = build/venv/bin
 PYTHON_CODE = conmon tests tools demo bench
-CYTHON_CODE = conmon/*.pyx conmon/*.pxd conmon/core/*.pxd
+CYTHON_CODE = conmon/*.pyx conmon/*.pxd conmon/core/*.pxd tests/fuzz/*.pyx tests/fuzz/*.pxd
 # conmon before it got the image of its interpreter (conmon/_image.pyx); absent without one
 ORDINARY = build/meson/conmon-linked
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
-	test-ordinary test-podman many dev contract bench bench-quick bench-instructions bench-page bench-dev \
+	test-ordinary test-podman many fuzz faults soak dev contract bench bench-quick \
+	bench-instructions bench-page bench-dev \
 	clean
 
 all: ## build build/conmon
@@ -33,9 +36,10 @@ help: ## list the targets and variables
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
 	@printf '\n'; printf '%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
 	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo),' \
-	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...).'
+	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...),' \
+  'SECONDS (of fuzzing, for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
 
-deps: ## install what the distribution must provide: WHAT=build, demo or test
+deps: ## install what the distribution must provide: WHAT=build, demo, test or fuzz
 	@tools/deps.sh $(WHAT)
 
 # What was built is installed as it is: root, who installs, may find another Python first in its
@@ -63,6 +67,7 @@ demo: ## install what is missing, build, and run a container before your eyes
 
 check: ## set the tests up, build, lint and run all tests
 	@tools/deps.sh test || { test $$? = 3 && echo 'The tests go on with what is there.'; }
+	@tools/deps.sh fuzz || echo 'There will be no fuzzing.'
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory test-ordinary
@@ -91,6 +96,10 @@ test-podman: dev ## run the tests with podman only
 
 many: dev ## run 10,000 containers, 10,000 sessions and 1,000 monitors at one time
 	$(BIN)/python -P -m pytest tests/contract/test_many.py --many 10000 -o timeout=3600
+
+fuzz: dev ## feed random bytes to all that reads foreign ones: SECONDS=3600 for each target
+	@tools/deps.sh fuzz || { test $$? = 3 && echo 'Perhaps there is another clang.'; }
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
 
 contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Install what the distribution must provide: deps.sh build|test|demo
+# Install what the distribution must provide: deps.sh build|test|demo|fuzz
 # Exit status 3: something is missing, and this is not root; the command is printed.
 # shellcheck disable=SC2046,SC2086 # lists of words are meant to be split
 set -eu
 
 what=${1:-build}
 case $what in
-    build | demo | test) ;;
+    build | demo | test | fuzz) ;;
     *)
-        echo "There is no set of packages '$what', only build, demo and test." >&2
+        echo "There is no set of packages '$what', only build, demo, test and fuzz." >&2
         exit 2
         ;;
 esac
@@ -23,7 +23,14 @@ packages_apt() {
             echo conmon podman runc socat catatonit jq uidmap strace binutils passwd
             echo procps systemd tmux zsh fish user-mode-linux # the last for cgroup v2
             ;;
+        fuzz) packages_apt build && echo $(clang_apt) ;;
     esac
+}
+
+# libFuzzer is in a package that is named after clang's version.
+clang_apt() {
+    echo clang "libclang-rt-$(apt-cache depends clang 2>/dev/null |
+        sed -n 's/^ *Depends: clang-\([0-9]*\)$/\1/p')-dev"
 }
 
 # Where python3 is too old, a release of the distribution may have a newer one beside it.
@@ -44,6 +51,7 @@ packages_dnf() {
             echo conmon podman runc socat catatonit jq shadow-utils strace binutils
             echo procps-ng systemd /usr/bin/script tmux zsh fish
             ;;
+        fuzz) packages_dnf build && echo clang compiler-rt ;;
     esac
 }
 
@@ -56,6 +64,7 @@ packages_apk() {
             echo conmon podman runc socat catatonit jq shadow shadow-uidmap strace binutils
             echo procps bash tmux zsh fish # there is no journald
             ;;
+        fuzz) packages_apk build && echo clang compiler-rt ;;
     esac
 }
 

@@ -33,7 +33,7 @@ class Machine:
             log = f'echo "{name} $*" >>"{self.calls}"'
             self._script(name, log, 'case "$*" in -W* | *--whatprovides* | info*) exit 1 ;; esac')
         self._script("id", f"echo {uid}")
-        self._script("apt-cache", "echo '  Candidate: 3.11.2-1'")
+        self._script("apt-cache", "echo '  Candidate: 3.11.2-1'", "echo '  Depends: clang-14'")
 
     def _script(self, name: str, *lines: str) -> None:
         (self.directory / name).write_text("\n".join(["#!/bin/sh", *lines, ""]))
@@ -62,6 +62,18 @@ def test_packages_are_installed(manager: str, tmp_path: Path) -> None:
     acts = [call for call in calls if call[0] == install and "info" not in call]
     assert [word for call in acts[:-1] for word in call if word == "update"] == update
     assert {"gcc", "make", "podman", "crun", "runc"} <= set(acts[-1])
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_compiler_of_the_fuzz_targets_is_installed(manager: str, tmp_path: Path) -> None:
+    """make deps WHAT=fuzz: a clang, and the library that libFuzzer is in."""
+    machine = Machine(tmp_path / "bin", manager, 0)
+    done = machine.deps("fuzz")
+    assert done.returncode == 0, done.stderr
+    last = machine.calls.read_text().splitlines()[-1].split()
+    assert {"gcc", "clang", "libclang-rt-14-dev" if manager == "apt" else "compiler-rt"} <= set(
+        last
+    )
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
