@@ -31,9 +31,10 @@ from conmon.core.kernel cimport (
     read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
-from conmon.core.logfile cimport log_finish, log_flush
+from conmon.core.logwrite cimport log_finish, log_flush
 from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
 from conmon.core.ownnames cimport own_link_remove, own_name_hold, own_name_remove
+from conmon.core.queue cimport queue_free
 from conmon.core.reaper cimport monitor_signals
 from conmon.core.record cimport (
     RECORD_VERSION, Life, Next, Record, life_enter, record_magic, record_text,
@@ -297,6 +298,7 @@ def forward(dict fields, dict texts, chunks, int reads=1):
         result = record[0]
     finally:
         close(m.log.fd)
+        queue_free(&m.log.queue)
         monitor_close(&m)
         free(record)
     return result

@@ -94,6 +94,7 @@ cdef extern from "<fcntl.h>" nogil:
     int fcntl(int fd, int command, ...)
     int open(const char* path, int flags, ...)
     int openat(int dir_fd, const char* path, int flags, ...)
+    int fallocate(int fd, int mode, off_t offset, off_t length)
     ssize_t splice(
         int from_fd, void* from_at, int to_fd, void* to_at, size_t size, unsigned int flags)
     enum: SPLICE_F_NONBLOCK
@@ -103,6 +104,7 @@ cdef extern from "<fcntl.h>" nogil:
     enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
     enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY, O_TMPFILE
     enum: AT_FDCWD, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW
+    enum: FALLOC_FL_KEEP_SIZE
 
 cdef extern from "<sys/stat.h>" nogil:
     struct stat_t "stat":

@@ -1,20 +1,22 @@
 """The k8s-file log: records into one buffer, one write per chunk, size limits, reopening.
 
-Failures do not stop the container. A write that fails half-way is rolled back to the last whole
-record, what could not be logged is counted, and when the file takes writes again a marker
-record says how much is missing.
+How they get into the file is in logwrite.pxd.
 """
 
-from libc.errno cimport EEXIST, EINTR, EIO, ENAMETOOLONG, errno
+from libc.errno cimport EEXIST, EIO, ELOOP, ENAMETOOLONG, errno
 from libc.stdint cimport INT64_MAX, int64_t
-from libc.string cimport memchr, memcpy, memrchr, strerror, strlen, strrchr
+from libc.string cimport memchr, strerror, strrchr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.crilog cimport header_set, put_record
-from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
+from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    AT_FDCWD, S_ISREG, close, fstat, ftruncate, renameat, snprintf, stat_t, unlinkat, write,
+    AT_FDCWD, FALLOC_FL_KEEP_SIZE, close, fallocate, ftruncate, renameat, snprintf, unlinkat,
 )
+from conmon.core.loop cimport source_init
+from conmon.core.logwait cimport is_regular, log_unstall, log_wait_open
+from conmon.core.logwrite cimport file_size, log_drain, log_flush, log_lose_begun, on_log
+from conmon.core.queue cimport queue_size
 from conmon.core.record cimport Record, record_text
 from conmon.core.rotate cimport (
     NAMED_OTHER, NAMED_OURS, create_anew, log_named, log_open_named, rotate_files,
@@ -28,128 +30,66 @@ cdef enum:
     RETRY_MAX = 1 << 20
 
 
-cdef inline int64_t file_size(int fd) noexcept nogil:
-    """Bytes in a regular file, 0 for anything else."""
-    cdef stat_t about
-    if fstat(fd, &about) < 0 or not S_ISREG(about.st_mode):
-        return 0
-    return about.st_size
+cdef inline void log_limit(Log* log, const Record* record) noexcept nogil:
+    """Set how long the log may grow. What is no regular file has no end, and is never replaced."""
+    log.limit = INT64_MAX
+    if record.log_size_max > 0 and is_regular(log.fd):
+        log.limit = record.log_size_max
 
 
-cdef inline int log_write(
-        Log* log, Record* record, const char* data, size_t size, size_t* written) noexcept nogil:
-    """Write whole records; 0 or errno. `*written` bytes, never a part of a record, are in."""
-    cdef size_t done = 0
-    cdef size_t whole
-    cdef ssize_t n
-    cdef int failure = 0
-    cdef const char* newline
-    while done < size and failure == 0:
-        n = write(log.fd, data + done, size - done)
-        if n > 0:
-            done += n
-        elif n == 0:
-            failure = EIO
-        elif errno != EINTR:
-            failure = errno
-    if failure and done:
-        # a record holds exactly one newline, its last byte
-        newline = <const char*>memrchr(data, c"\n", done)
-        whole = newline - data + 1 if newline != NULL else 0
-        if whole < done and ftruncate(log.fd, file_size(log.fd) - (done - whole)) == 0:
-            done = whole
-    record.log_size += done
-    record.log_total += done
-    record.counters.bytes_logged += done
-    written[0] = done
-    return failure
-
-
-cdef inline void log_count_lost(
-        Log* log, Record* record, const char* data, size_t size) noexcept nogil:
-    """Count records that were formatted but not written."""
-    cdef const char* end = data + size
-    cdef const char* newline
-    cdef size_t payload
-    while data < end:
-        newline = <const char*>memchr(data, c"\n", end - data)
-        payload = (newline + 1 if newline != NULL else end) - data
-        record.counters.records_dropped += 1
-        if payload > HEADER:
-            record.counters.bytes_dropped += payload - HEADER
-            log.lost += payload - HEADER
-        data += payload
-
-
-cdef inline int log_write_marker(Log* log, Record* record) noexcept nogil:
-    """Say in the log how much is missing from it; 0 or errno."""
-    cdef char text[192]
-    cdef char line[256]
-    cdef char header[HEADER + 3]
-    cdef size_t size, written
-    snprintf(
-        text, sizeof(text), b"conmon: %llu bytes of output were not logged: %s\n",
-        <unsigned long long>log.lost, strerror(log.failure))
-    # in the middle of a chunk, whose records have one time and stream
-    memcpy(header, log.header, sizeof(header))
-    header_set(log, 3)
-    size = put_record(line, log.header, text, strlen(text), False)
-    memcpy(log.header, header, sizeof(header))
-    return log_write(log, record, line, size, &written)
-
-
-cdef inline void log_flush(Monitor* m) noexcept nogil:
-    """Write what is buffered."""
+cdef inline void log_open(Monitor* m) noexcept nogil:
+    """Set the log up: where it is, how long it may grow, how it is waited for."""
     cdef Log* log = &m.log
     cdef Record* record = m.record
-    cdef int failure = 0
-    cdef size_t written = 0
-    cdef size_t size = log.used
-    if size == 0:
-        return
-    m.touched = max(m.touched, size)
-    log.used = 0
-    if log.failure:
-        failure = log_write_marker(log, record)
-        if failure == 0:
-            say(record, LEVEL_WARNING, b"Writing to the log file works again")
-            log.failure = 0
-            log.lost = 0
-    if failure == 0:
-        failure = log_write(log, record, log.buffer, size, &written)
-    if failure:
-        log_count_lost(log, record, log.buffer + written, size - written)
-        if log.failure == 0:
-            say_errno(record, LEVEL_ERROR, b"Failed to write to the log file", strerror(failure))
-        log.failure = failure
-
-
-cdef inline void log_finish(Monitor* m) noexcept nogil:
-    """Before the end: where records are missing, the log should say so if it can."""
-    if m.log.fd >= 0 and m.log.failure:
-        log_write_marker(&m.log, m.record)
-
-
-cdef inline void log_limits(Log* log, Record* record) noexcept nogil:
-    """Where the log is and how long it may grow."""
     cdef const char* path = record_text(record, record.log_path)
     cdef const char* slash
+    log.fd = record.log_fd
+    log.second = -1
     log.dir = AT_FDCWD
     log.name = path
     if record.log_dir_fd >= 0 and path != NULL:
         log.dir = record.log_dir_fd
         slash = strrchr(path, c"/")
         log.name = slash + 1 if slash != NULL else path
-    log.limit = record.log_size_max if record.log_size_max > 0 else INT64_MAX
+    source_init(&log.source, -1, on_log)
+    if log.fd >= 0:
+        log_limit(log, record)
+        log_wait_open(log)
 
 
-cdef inline void log_replace(Log* log, Record* record, int fd) noexcept nogil:
-    """Go on in `fd`."""
+cdef inline void log_replace(Monitor* m, int fd) noexcept nogil:
+    """Go on in `fd`, with what the old file has not taken."""
+    cdef Log* log = &m.log
+    log_lose_begun(log, m.record)
+    if log.lost and log.failure == 0:
+        log.failure = EIO
+    log_unstall(m)
     close(log.fd)
     log.fd = fd
-    record.log_fd = fd
-    record.log_size = file_size(fd)
-    log.limit = record.log_size_max if record.log_size_max > 0 else INT64_MAX
+    m.record.log_fd = fd
+    m.record.log_size = file_size(fd)
+    log_limit(log, m.record)
+    log_wait_open(log)
+    if queue_size(&log.queue):
+        log_drain(m)
+
+
+cdef inline int put_anew(const Log* log) noexcept nogil:
+    """Put a new file in the place of whatever has the log's name; its fd or -errno."""
+    cdef char temporary[PATH_LIMIT]
+    cdef int failure
+    cdef int fd
+    if <size_t>snprintf(temporary, PATH_LIMIT, b"%s.tmp", log.name) >= PATH_LIMIT:
+        return -ENAMETOOLONG
+    fd = create_anew(log, temporary)
+    if fd == -EEXIST and unlinkat(log.dir, temporary, 0) == 0:
+        fd = create_anew(log, temporary)
+    if fd >= 0 and renameat(log.dir, temporary, log.dir, log.name) < 0:
+        failure = -errno
+        close(fd)
+        unlinkat(log.dir, temporary, 0)
+        return failure
+    return fd
 
 
 cdef inline void log_begin_anew(Monitor* m) noexcept nogil:
@@ -159,35 +99,20 @@ cdef inline void log_begin_anew(Monitor* m) noexcept nogil:
     file that somebody has moved away is theirs, and keeps what it has.
     """
     cdef Log* log = &m.log
-    cdef Record* record = m.record
-    cdef char temporary[PATH_LIMIT]
-    cdef int fd = -ENAMETOOLONG
-    cdef int failure
-    if file_size(log.fd) == 0:  # a device, or somebody has emptied it
-        record.log_size = 0
-        return
-    if <size_t>snprintf(temporary, PATH_LIMIT, b"%s.tmp", log.name) < PATH_LIMIT:
-        fd = create_anew(log, temporary)
-        if fd == -EEXIST and unlinkat(log.dir, temporary, 0) == 0:
-            fd = create_anew(log, temporary)
-    if fd >= 0 and renameat(log.dir, temporary, log.dir, log.name) < 0:
-        failure = -errno
-        close(fd)
-        unlinkat(log.dir, temporary, 0)
-        fd = failure
+    cdef int fd = put_anew(log)
     if fd >= 0:
-        log_replace(log, record, fd)
+        log_replace(m, fd)
         log.rotation_failure = 0
     else:
         if log.rotation_failure != -fd:
             say_errno(
-                record, LEVEL_WARNING, b"Failed to replace the log file, emptying it instead",
+                m.record, LEVEL_WARNING, b"Failed to replace the log file, emptying it instead",
                 strerror(-fd))
         log.rotation_failure = -fd
         if log_named(log) == NAMED_OURS:
             ftruncate(log.fd, 0)
-        record.log_size = 0
-    record.counters.truncations += 1
+        m.record.log_size = 0
+    m.record.counters.truncations += 1
 
 
 cdef inline void log_rotation_failed(Log* log, Record* record, int failure) noexcept nogil:
@@ -223,7 +148,7 @@ cdef inline void log_rotate(Monitor* m) noexcept nogil:
     if fd < 0:
         log_rotation_failed(log, record, -fd)
         return
-    log_replace(log, record, fd)
+    log_replace(m, fd)
     if named == NAMED_OURS:
         record.counters.rotations += 1
     if log.rotation_failure:
@@ -236,13 +161,21 @@ cdef inline size_t log_room(const Log* log, const Record* record) noexcept nogil
     return max(<int64_t>0, min(log.limit - record.log_size, <int64_t>LOG_BUFFER))
 
 
+cdef inline bint log_fits(const Log* log, const Record* record, int64_t size) noexcept nogil:
+    """Whether `size` bytes more are within the limit; the first record of a file always is."""
+    return record.log_size == 0 or record.log_size + size <= log.limit
+
+
 cdef inline void log_make_room(Monitor* m, int64_t size) noexcept nogil:
     """Write what is buffered, and begin another log if that was one record too much for it."""
     cdef Record* record = m.record
     log_flush(m)
     # not decided before the write: one that fails leaves less in the file, perhaps nothing, and
     # moving that aside would push good old logs over the end
-    if record.log_size == 0 or record.log_size + size <= m.log.limit:
+    if log_fits(&m.log, record, size):
+        return
+    record.log_size = min(record.log_size, file_size(m.log.fd))  # somebody may have cut it
+    if log_fits(&m.log, record, size):
         return
     if record.log_max_files > 0:
         log_rotate(m)
@@ -250,12 +183,33 @@ cdef inline void log_make_room(Monitor* m, int64_t size) noexcept nogil:
         log_begin_anew(m)
 
 
+cdef inline int log_open_again(Log* log) noexcept nogil:
+    """Open what has the log's name, make it if nothing has; its fd or -errno.
+
+    A symbolic link there is somebody's who came after us: it is replaced, never followed.
+    """
+    cdef int fd = log_open_named(log)
+    if fd == -ELOOP and log.dir == AT_FDCWD and is_regular(log.fd):
+        return put_anew(log)
+    return fd
+
+
+cdef inline void log_show_change(const Log* log) noexcept nogil:
+    """Have watchers of the log see a change, without one: allocate a byte that it has.
+
+    Where a file system cannot, the file is cut to its size. That could tear what somebody who
+    empties it in that moment (copytruncate) leaves, so it comes second.
+    """
+    cdef int64_t size = file_size(log.fd)
+    if size == 0 or fallocate(log.fd, FALLOC_FL_KEEP_SIZE, 0, 1) < 0:
+        ftruncate(log.fd, size)
+
+
 cdef inline void log_reopen(Monitor* m) noexcept nogil:
     """ctl "2 0 0": the log was moved away, so go on in a file of its name, made if need be.
 
     Nothing is lost where it is still in its place: it stays there (C11.5), or is rotated. CRI-O
-    waits without end until it sees that a file of that name was made or changed (D2). Cutting
-    the file to the size that it has is such a change, and not one byte differs by it.
+    waits without end until it sees that a file of that name was made or changed (D2).
     """
     cdef Log* log = &m.log
     cdef Record* record = m.record
@@ -266,12 +220,12 @@ cdef inline void log_reopen(Monitor* m) noexcept nogil:
     if record.log_max_files > 0:
         log_rotate(m)
     elif log_named(log) != NAMED_OURS:
-        fd = log_open_named(log)
+        fd = log_open_again(log)
         if fd < 0:
             say_errno(record, LEVEL_WARNING, b"Failed to reopen the log file", strerror(-fd))
             return
-        log_replace(log, record, fd)
-    ftruncate(log.fd, file_size(log.fd))
+        log_replace(m, fd)
+    log_show_change(log)
 
 
 cdef inline void log_chunk(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:

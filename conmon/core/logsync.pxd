@@ -1,33 +1,80 @@
-"""The log's way to the disk at the end (C17.3), which nobody has to wait for (C20.23).
+"""The log's way to its reader and to the disk at the end (C17.3), which nobody waits for (C20.23).
 
-fsync() takes as long as the disk does: seconds, where others write much. It is done by a forked
-child that holds nothing but the log, while conmon goes on to the exit files. Without a child it is
-not done, and said: the system writes it within half a minute, and the exit code is worth more.
+fsync() takes as long as the disk does: seconds, where others write much; and who reads a log that
+is a fifo takes the rest of it when he likes. Both is done by a forked child that holds nothing
+but the log and what it has not taken, while conmon goes on to the exit files. It lives until all
+is taken, or the log fails. Without a child the rest is lost, and counted, and the system writes the
+log to the disk within half a minute: the exit code is worth more.
 """
 
-from libc.errno cimport errno
+from libc.errno cimport EINTR, errno
 from libc.string cimport strerror
 
 from conmon.core.closefds cimport close_all_but
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.ending cimport restore_signals
-from conmon.core.kernel cimport _exit, fork, fsync, pid_t
-from conmon.core.state cimport Monitor
+from conmon.core.kernel cimport (
+    SIG_IGN, SIGPIPE, _exit, c_signal, fork, fsync, pid_t, snprintf, write,
+)
+from conmon.core.logwait cimport log_set_blocking
+from conmon.core.logwrite cimport log_drop_queue, log_lose_begun
+from conmon.core.queue cimport queue_free, queue_size
+from conmon.core.record cimport Record
+from conmon.core.state cimport Log, Monitor
+
+
+cdef inline void say_rest_lost(Record* record, size_t size, int failure) noexcept nogil:
+    cdef char text[96]
+    snprintf(text, sizeof(text), b"The last %zu bytes of the log were not written", size)
+    say_errno(record, LEVEL_WARNING, text, strerror(failure))
+
+
+cdef inline void log_write_rest(Log* log, Record* record) noexcept nogil:
+    """In the child: write what waits, however long that takes."""
+    cdef ssize_t n
+    log_set_blocking(log.fd, True)
+    while queue_size(&log.queue):
+        n = write(log.fd, log.queue.data + log.queue.head, queue_size(&log.queue))
+        if n > 0:
+            log.queue.head += n
+        elif n == 0 or errno != EINTR:
+            say_rest_lost(record, queue_size(&log.queue), errno)
+            return
+
+
+cdef inline void log_lose_rest(Monitor* m, int failure) noexcept nogil:
+    """Without a child what waits is lost."""
+    if queue_size(&m.log.queue):
+        say_rest_lost(m.record, queue_size(&m.log.queue), failure)
+        log_drop_queue(m)
+        log_lose_begun(&m.log, m.record)
+
+
+cdef inline void log_sync_child(Monitor* m) noexcept nogil:
+    cdef int fd = m.log.fd
+    close_all_but(&fd, 1)
+    restore_signals()
+    c_signal(SIGPIPE, SIG_IGN)
+    if m.leave != NULL:
+        m.leave()
+    log_write_rest(&m.log, m.record)
+    if m.record.sync_log:
+        fsync(fd)
+    _exit(0)
 
 
 cdef inline void log_sync(Monitor* m) noexcept nogil:
-    """Have the log written to the disk, if there is anything in it from us and that is wanted."""
-    cdef int fd = m.log.fd
+    """Have the rest of the log written, and all of it put on the disk if that is wanted."""
+    cdef bint to_disk = m.record.sync_log and m.record.counters.bytes_logged > 0
     cdef pid_t pid
-    if fd < 0 or not m.record.sync_log or m.record.counters.bytes_logged == 0:
+    if m.log.fd < 0 or not (to_disk or queue_size(&m.log.queue)):
         return
     pid = fork()
     if pid == 0:
-        close_all_but(&fd, 1)
-        restore_signals()
-        fsync(fd)
-        _exit(0)
+        log_sync_child(m)
     if pid < 0:
+        log_lose_rest(m, errno)
         say_errno(
             m.record, LEVEL_WARNING, b"The log is left to the system to write to the disk",
             strerror(errno))
+    queue_free(&m.log.queue)

@@ -18,8 +18,9 @@ from conmon.core.kernel cimport (
     EPOLLIN, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG, c_signal, close,
     pid_t, pread, sigprocmask, sigset_t, waitpid,
 )
-from conmon.core.logfile cimport log_finish, log_flush, log_limits
+from conmon.core.logfile cimport log_open
 from conmon.core.logsync cimport log_sync
+from conmon.core.logwrite cimport log_finish, log_flush
 from conmon.core.loop cimport dispatch, source_close, source_init, watch
 from conmon.core.notify cimport notify_close, notify_drain, on_notify
 from conmon.core.oom cimport oom_check, oom_open
@@ -62,9 +63,7 @@ cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
     m.chunk = buffer_chunk
     m.log.buffer = buffer_log
     m.input.buffer = buffer_input
-    m.log.fd = record.log_fd
-    log_limits(&m.log, record)
-    m.log.second = -1
+    log_open(m)
     m.out.tag = 2
     m.err.tag = 3
     m.out.terminal = record.terminal

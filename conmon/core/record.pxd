@@ -58,6 +58,7 @@ ctypedef struct Counters:
     uint64_t journal_stalls  # the streams were paused for the journal
     uint64_t rotations      # the log was moved to .1 and begun anew
     uint64_t rotation_failures  # attempts that failed at some step
+    uint64_t log_stalls     # the streams were paused for a log that took no more
 
 ctypedef struct Record:
     uint64_t magic

@@ -27,10 +27,11 @@ could not rotate, and whoever may read a log could switch its size limit off wit
 from libc.errno cimport EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOSYS, errno
 
 from conmon.core.kernel cimport (
-    AT_FDCWD, AT_SYMLINK_NOFOLLOW, F_SETFL, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY,
-    O_NOFOLLOW, O_NONBLOCK, O_WRONLY, S_ISDIR, S_ISREG, SYS_renameat2, close, fcntl, fstat,
-    fstatat, openat, renameat, snprintf, stat_t, syscall, unlinkat,
+    AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW,
+    O_NONBLOCK, O_WRONLY, S_ISDIR, S_ISREG, SYS_renameat2, close, fstat, fstatat, openat,
+    renameat, snprintf, stat_t, syscall, unlinkat,
 )
+from conmon.core.logwait cimport is_regular, log_set_blocking
 from conmon.core.state cimport Log
 
 cdef enum:
@@ -44,10 +45,11 @@ cdef enum Named:
 
 
 cdef inline int log_named(const Log* log) noexcept nogil:
-    """What has the log's name now. A symlink is followed only where no directory is held."""
+    """What has the log's name now. No symlink is ours. Where the log has no name, nothing can."""
     cdef stat_t ours, named
-    cdef int flags = 0 if log.dir == AT_FDCWD else AT_SYMLINK_NOFOLLOW
-    if fstatat(log.dir, log.name, &named, flags) < 0:
+    if log.name == NULL:
+        return NAMED_OURS
+    if fstatat(log.dir, log.name, &named, AT_SYMLINK_NOFOLLOW) < 0:
         return NAMED_NOTHING if errno == ENOENT else NAMED_OTHER
     if (fstat(log.fd, &ours) == 0 and named.st_dev == ours.st_dev
             and named.st_ino == ours.st_ino):
@@ -58,21 +60,19 @@ cdef inline int log_named(const Log* log) noexcept nogil:
 cdef inline int log_open_named(const Log* log) noexcept nogil:
     """Open the file of the log's name for appending, made if there is none; its fd or -errno.
 
-    In a held directory it must be a regular file.
+    A symlink is not followed (ELOOP). In a held directory, and where our log is a regular file,
+    it must be one too (EINVAL).
     """
-    cdef stat_t about
-    # O_NONBLOCK: a fifo in the log's place must not stop us here
-    cdef int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
-    cdef int fd
-    if log.dir != AT_FDCWD:
-        flags |= O_NOFOLLOW
-    fd = openat(log.dir, log.name, flags, 0o640)
+    cdef int fd = openat(
+        # O_NONBLOCK: a fifo in the log's place must not stop us here
+        log.dir, log.name,
+        O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0o640)
     if fd < 0:
         return -errno
-    if log.dir != AT_FDCWD and (fstat(fd, &about) < 0 or not S_ISREG(about.st_mode)):
+    if not is_regular(fd) and (log.dir != AT_FDCWD or is_regular(log.fd)):
         close(fd)
         return -EINVAL
-    fcntl(fd, F_SETFL, O_APPEND)
+    log_set_blocking(fd, True)
     return fd
 
 

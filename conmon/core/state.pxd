@@ -74,6 +74,13 @@ cdef struct Log:
     char header[HEADER + 3]
     int failure               # errno while writing fails, else 0
     uint64_t lost             # bytes of container output dropped since it began to fail
+    Source source             # a log that is waited for: logwait.pxd; else fd -1
+    bint stalled              # it takes no more now: streams are not read
+    Queue queue               # what the log has not taken, records after each other
+    size_t begun              # bytes in the log of a record whose rest the queue begins with
+    char begun_tag            # that record's F or P
+    size_t marker_left        # bytes that wait up to the end of a marker; 0: there is none
+    uint64_t marked           # how much that marker says is missing
 
 cdef struct Client:
     Source source             # must be first
@@ -146,7 +153,7 @@ cdef struct Monitor:
     char* chunk               # CHUNK bytes
     size_t touched            # bytes of chunk and log buffer used since they were given back
     bint running
-    int stalled               # clients whose queue is full
+    int stalled               # what streams wait for: clients, log and journal that take no more
     int client_count
     Timer starved             # set while a client waits that there is no fd for
     bint starved_told

@@ -9,7 +9,8 @@ from conmon.core.kernel cimport (
     EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, FIONREAD, SPLICE_F_NONBLOCK, STDOUT_FILENO, fcntl,
     ioctl, read, splice,
 )
-from conmon.core.logfile cimport log_chunk, log_flush
+from conmon.core.logfile cimport log_chunk
+from conmon.core.logwrite cimport log_flush
 from conmon.core.loop cimport source_close, watch
 from conmon.core.state cimport CHUNK, Monitor, Source, Stream
 

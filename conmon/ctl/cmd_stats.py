@@ -51,6 +51,7 @@ MEANING = {
     "entries_dropped": "journal entries not taken",
     "entry_bytes_dropped": "bytes in those",
     "journal_stalls": "pauses for the journal",
+    "log_stalls": "pauses for the log",
     "unreported": "messages of conmon's own that reached nobody",
 }
 # Of these a lower number is not the sign of a loss.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,11 @@ def chunks(count: int) -> Iterator[tuple[int, bytes]]:
         yield 2, LINE * 50
 
 
-def forward(path: Path, output: Iterator[tuple[int, bytes]]) -> dict[str, int]:
+def forward(path: Path, output: Iterable[tuple[int, bytes]], fd: int = -1) -> dict[str, int]:
     fields = _fastio.new_record()
-    fields["log_fd"] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    if fd < 0:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    fields["log_fd"] = fd
     counters = _fastio.forward(fields, {"log_path": os.fsencode(path)}, output)["counters"]
     assert isinstance(counters, dict)
     return counters
@@ -92,3 +95,69 @@ def test_records_after_the_marker_keep_their_stream(tmp_path: Path) -> None:
     assert len(after) == 30_000
     assert {record[35:] for record in after} == {b" stdout F x"}
     assert len({record[:35] for record in after}) == 1
+
+
+def file_that_never_shrinks() -> int:
+    """A file that nothing can be taken out of, open for appending."""
+    fd = os.memfd_create("log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+@pytest.mark.usefixtures("small_file")
+@pytest.mark.parametrize("cut", range(0, 67, 6))
+def test_what_cannot_be_rolled_back_is_finished(tmp_path: Path, cut: int) -> None:
+    """C20.9: where half a record stays in the file its rest is the first that comes behind it.
+
+    Also when that takes several attempts; and the marker itself is not torn.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fd = file_that_never_shrinks()
+    path = Path(f"/proc/self/fd/{os.dup(fd)}")
+
+    def output() -> Iterator[tuple[int, bytes]]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT - cut, hard))
+        yield from chunks(10)
+        for more in range(1, 200, 7):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT - cut + more, hard))
+            yield 2, LINE
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10 * LIMIT, hard))
+        yield 2, b"the last\n"
+
+    counters = forward(path, output(), fd)
+    records = path.read_bytes().split(b"\n")
+    os.close(int(path.name))
+    assert records.pop() == b""
+    assert records.pop().endswith(b" stdout F the last")
+    markers = [record for record in records if b" stderr F conmon: " in record]
+    assert all(b" stdout F " + LINE[:-1] == record[35:] for record in records
+               if record not in markers)  # fmt: skip
+    missing = (500 + len(range(1, 200, 7)) - len(records) + len(markers)) * len(LINE)
+    assert counters["bytes_dropped"] == missing
+    assert counters["records_dropped"] == missing // len(LINE)
+    assert sum(int(marker.split()[4]) for marker in markers) == missing
+    assert counters["bytes_logged"] == sum(len(record) + 1 for record in records) + 54
+
+
+@pytest.mark.usefixtures("small_file")
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_torn_record_is_counted_at_the_end(tmp_path: Path, end: bytes) -> None:
+    """C20.9: where its rest never gets into the file, what is missing of it is counted."""
+    fd = file_that_never_shrinks()
+    path = Path(f"/proc/self/fd/{os.dup(fd)}")
+    output = [(2, b"x" * 5000 + end)] * 3
+    counters = forward(path, output, fd)
+    log = path.read_bytes()
+    os.close(int(path.name))
+    assert len(log) == LIMIT
+    logged = log.count(b"x")
+    assert counters["records_dropped"] == 2
+    assert counters["bytes_dropped"] == sum(len(data) for _, data in output) - logged - len(end)
+
+
+def test_newlines_that_are_not_the_containers(tmp_path: Path) -> None:
+    """C20.9, C8.2: the newline that is added to a piece of a line is not counted as missing."""
+    counters = forward(Path("/dev/full"), [(2, b"abc"), (3, b"defg\n"), (2, b"x" * 20000)])
+    assert counters["bytes_dropped"] == counters["bytes_in"] == 20008
+    assert counters["records_dropped"] == 5
