@@ -31,6 +31,7 @@ from conmon.core.kernel cimport (
     read, signalfd,
     signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
 )
+from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
 from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
 from conmon.core.ownnames cimport own_link_remove, own_name_hold, own_name_remove
@@ -286,7 +287,8 @@ def forward(dict fields, dict texts, chunks, int reads=1):
                 raise ValueError("a chunk has at most 65536 bytes")
             if tag == 0:
                 log_flush(&m)
-                ctl_line(&m, data)
+                if ctl_line(&m, data):
+                    log_reopen(&m)
             else:
                 core_forward(&m, tag, data, len(data))
                 if number % reads == 0:

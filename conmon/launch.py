@@ -98,7 +98,7 @@ class Launch:
         fields.update(logdrivers.hold_log(options, plan, fields["log_fd"]))
         fields["log_global_size_max"] = options.log_global_size_max
         fields["sync_log"] = not options.no_sync_log
-        self.texts["log_path"] = plan.path
+        self.texts["log_path"] = plan.name
         if plan.journald:
             self.texts["journal_socket"] = logdrivers.JOURNAL_SOCKET
             entry_fields = logdrivers.journal_fields(options)

@@ -4,17 +4,18 @@ One argument is `DRIVER`, `DRIVER:PATH` or `PATH`. The checks are in two parts, 
 log file is opened between them: callers know the messages in this order.
 """
 
+import errno
 import posix
 
-from conmon import cli, diag
+from conmon import _fastio, cli, diag
 
 _NONE = (b"none", b"null", b"off")
 _DRIVERS = (*_NONE, b"passthrough", b"journald", b"k8s-file")
 # The journal shows the first 12 bytes of the container id as CONTAINER_ID.
 _SHORT_ID = 12
-_APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC
+_APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOCTTY
 # file types in st_mode: inode(7)
-_TYPE, _REGULAR, _SYMLINK = 0o170000, 0o100000, 0o120000
+_TYPE, _FIFO, _REGULAR, _SYMLINK = 0o170000, 0o010000, 0o100000, 0o120000
 JOURNAL_SOCKET = b"/run/systemd/journal/socket"
 # journald drops an entry with more than 1024 fields, whole and without a word (measured).
 _MOST_LABELS = 1000
@@ -24,14 +25,16 @@ _LABEL_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 class LogPlan:
     """Where output is logged; several drivers may be on at once.
 
-    path: the k8s-file log or None; none: some --log-path asked for no logging; allowlist: where
-    the log must be, anywhere if empty.
+    path: the k8s-file log or None; name: what it is reopened and replaced as, once it is open;
+    none: some --log-path asked for no logging; allowlist: where the log must be, anywhere if
+    empty.
     """
 
-    __slots__ = ("allowlist", "journald", "none", "passthrough", "path")
+    __slots__ = ("allowlist", "journald", "name", "none", "passthrough", "path")
 
     def __init__(self) -> None:
         self.path: bytes | None = None
+        self.name: bytes | None = None
         self.allowlist: list[bytes] = []
         self.journald: bool = False
         self.passthrough: bool = False
@@ -156,10 +159,26 @@ def open_log(plan: LogPlan) -> tuple[int, int]:
         if plan.allowlist:
             fd = _open_allowed(plan.path, plan.allowlist)
         else:
-            fd = posix.open(plan.path, _APPEND | posix.O_CREAT, 0o640)
+            fd = _open_plain(plan.path, posix.O_CREAT)
         return fd, posix.fstat(fd).st_size
     except OSError as error:
         raise diag.Fatal(b"Failed to open log file " + diag.strerror(error)) from None
+
+
+def _open_plain(path: bytes, flags: int) -> int:
+    """Open the log. OSError.
+
+    A fifo that nobody reads is waited for, as callers know it, but not in silence; SIGTERM ends
+    that, also for a caller that ignores it.
+    """
+    try:
+        if posix.stat(path).st_mode & _TYPE == _FIFO:
+            return posix.open(path, _APPEND | posix.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            _fastio.signals_at_start()
+            diag.warn(b"Waiting for a reader of the log %b, a fifo" % path)
+    return posix.open(path, _APPEND | flags, 0o640)
 
 
 def _open_allowed(path: bytes, allowlist: list[bytes]) -> int:
@@ -179,7 +198,7 @@ def _open_allowed(path: bytes, allowlist: list[bytes]) -> int:
             return posix.open(name, flags, 0o640, dir_fd=parent)
         try:
             _check_allowed(path, _real(found), allowlist)
-            return posix.open(b"/proc/self/fd/%d" % found, _APPEND)
+            return _open_plain(b"/proc/self/fd/%d" % found, 0)
         finally:
             posix.close(found)
     finally:
@@ -212,38 +231,74 @@ def _open_parent(path: bytes) -> tuple[int, bytes]:
 
 
 def hold_log(options: cli.Options, plan: LogPlan, fd: int) -> dict[str, int]:
-    """How the open log is kept: the record's fields for size, rotation and directory.
+    """How the open log is kept: the record's fields for size, rotation and directory; its name.
 
     Its directory is held open where the log's name must not lead anywhere else later: for
     rotation and under an allowlist. Warns, and leaves the log as it is, where that cannot be
-    rotated safely (C11.2). Repairs a rotation that was cut off. diag.Fatal.
+    rotated safely (C11.2), or replaced at all. Repairs a rotation that was cut off. diag.Fatal.
     """
     fields = {"log_size_max": options.log_size_max, "log_dir_fd": -1, "log_max_files": 0}
-    if plan.path is None or not (options.log_rotate or plan.allowlist):
+    if plan.path is None:
         return fields
     try:
-        directory, name = _open_parent(plan.path)
-        if options.log_rotate:
-            fault = _rotation_fault(plan.path, directory, name, fd)
-            if fault:
-                diag.warn(
-                    b"Log file %b is not rotated, its size is not limited: %b" % (plan.path, fault)
-                )
-                fields["log_size_max"] = 0
-            else:
-                fields["log_max_files"] = options.log_max_files
-                _remove_unfinished(name + b".new", directory)
-        if plan.allowlist:
-            posix.close(directory)
-            plan.path = _real(fd)
-            directory, name = _open_parent(plan.path)
-        if fields["log_max_files"] or plan.allowlist:
-            fields["log_dir_fd"] = directory
-        else:
-            posix.close(directory)
+        if options.log_rotate or plan.allowlist:
+            _hold_directory(options, plan, fd, fields)
+        if fields["log_dir_fd"] < 0:
+            plan.name = _own_name(plan.path, fd)
     except OSError as error:
         raise diag.Fatal(b"Failed to open the log's directory " + diag.strerror(error)) from None
+    if plan.name is None and fields["log_size_max"] > 0:
+        _warn_of_no_limit(plan.path, b"it has no name of its own")
     return fields
+
+
+def _hold_directory(options: cli.Options, plan: LogPlan, fd: int, fields: dict[str, int]) -> None:
+    """Hold the log's directory open if the log is rotated or must be in a certain place. OSError.
+
+    Sets `fields`, and with a directory the plan's name.
+    """
+    path = plan.path or b""
+    directory, name = _open_parent(path)
+    if options.log_rotate:
+        fault = _rotation_fault(path, directory, name, fd)
+        if fault:
+            _warn_of_no_limit(path, fault)
+            fields["log_size_max"] = 0
+        else:
+            fields["log_max_files"] = options.log_max_files
+            _remove_unfinished(name + b".new", directory)
+    plan.name = path
+    if plan.allowlist:
+        posix.close(directory)
+        plan.name = _real(fd)
+        directory, name = _open_parent(plan.name)
+    if fields["log_max_files"] or plan.allowlist:
+        fields["log_dir_fd"] = directory
+    else:
+        posix.close(directory)
+
+
+def _warn_of_no_limit(path: bytes, reason: bytes) -> None:
+    diag.warn(b"Log file %b is not rotated, its size is not limited: %b" % (path, reason))
+
+
+def _own_name(path: bytes, fd: int) -> bytes | None:
+    """What an open log that is not held by its directory is reopened and replaced as.
+
+    Of a symbolic link that is what it leads to now: the link stays, wherever it leads later.
+    None where that has no name: a pipe, or a removed file, behind /dev/stdout.
+    """
+    try:
+        if posix.lstat(path).st_mode & _TYPE != _SYMLINK:
+            return path
+    except FileNotFoundError:
+        return path  # moved away already
+    real, ours = _real(fd), posix.fstat(fd)
+    try:
+        named = posix.lstat(real)
+    except FileNotFoundError:
+        return None
+    return real if (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) else None
 
 
 def _rotation_fault(path: bytes, directory: int, name: bytes, fd: int) -> bytes:

@@ -15,8 +15,12 @@ from harness_os import Deadline, wait_fd
 class FifoReader:
     """Reads a fifo, at its own pace; `data` is what it has read so far."""
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self, path: Path | int) -> None:
+        """Open a fifo, or take the end of a pipe."""
+        if isinstance(path, int):
+            self._fd = path
+        else:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.data = b""
 
     def waiting(self) -> int:

@@ -62,21 +62,22 @@ cdef inline void resize(Monitor* m, int rows, int columns) noexcept nogil:
         say_errno(m.record, LEVEL_WARNING, b"Failed to set the terminal size", strerror(errno))
 
 
-cdef inline void ctl_line(Monitor* m, const char* line) noexcept nogil:
+cdef inline bint ctl_line(Monitor* m, const char* line) noexcept nogil:
+    """Do what the line asks for; True if the log is to be reopened, which the caller does."""
     cdef int numbers[3]
     cdef char text[64]
     if parse_numbers(line, numbers, 3) < 3:
         say(m.record, LEVEL_WARNING, b"Invalid control message format")
-        return
-    if not size_valid(m, numbers[1], numbers[2]):
-        return
-    if numbers[0] == COMMAND_RESIZE:
+    elif not size_valid(m, numbers[1], numbers[2]):
+        pass
+    elif numbers[0] == COMMAND_RESIZE:
         resize(m, numbers[1], numbers[2])
     elif numbers[0] == COMMAND_REOPEN:
-        log_reopen(m)
+        return True
     else:
         snprintf(text, sizeof(text), b"Invalid control message type: %d", numbers[0])
         say(m.record, LEVEL_WARNING, text)
+    return False
 
 
 cdef inline void winsz_line(Monitor* m, const char* line) noexcept nogil:
@@ -88,7 +89,12 @@ cdef inline void winsz_line(Monitor* m, const char* line) noexcept nogil:
 
 
 cdef inline void lines_take(Monitor* m, Lines* lines, bint is_ctl) noexcept nogil:
-    """Handle every whole line of the buffer and keep the rest."""
+    """Handle every whole line of the buffer and keep the rest.
+
+    Requests to reopen the log that were read together are met by one reopening after the last
+    of them, which is all that who asked waits for.
+    """
+    cdef bint reopen = False
     cdef char* start = lines.buffer
     cdef char* end = lines.buffer + lines.used
     cdef char* newline = <char*>memchr(start, c"\n", end - start)
@@ -97,11 +103,13 @@ cdef inline void lines_take(Monitor* m, Lines* lines, bint is_ctl) noexcept nogi
         if lines.skipping:
             lines.skipping = False
         elif is_ctl:
-            ctl_line(m, start)
+            reopen |= ctl_line(m, start)
         else:
             winsz_line(m, start)
         start = newline + 1
         newline = <char*>memchr(start, c"\n", end - start)
+    if reopen:
+        log_reopen(m)
     lines.used = end - start
     memmove(lines.buffer, start, lines.used)
     if lines.used == LINE_LIMIT:

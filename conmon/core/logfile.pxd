@@ -33,7 +33,7 @@ cdef enum:
 cdef inline void log_limit(Log* log, const Record* record) noexcept nogil:
     """Set how long the log may grow. What is no regular file has no end, and is never replaced."""
     log.limit = INT64_MAX
-    if record.log_size_max > 0 and is_regular(log.fd):
+    if record.log_size_max > 0 and log.name != NULL and is_regular(log.fd):
         log.limit = record.log_size_max
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 
 import pytest
 from harness import Container
+from harness_fifo import FifoReader
 from harness_log import lines
 
 
@@ -78,3 +81,55 @@ def test_refused(container: Container, path: str, text: str) -> None:
     container.launch()
     assert container.parent_status() == 1
     assert container.stderr == f"[conmon:e]: {text}\n".encode()
+
+
+def launch_unread(container: Container, *wrapper: str) -> None:
+    """A log that is a fifo which nobody reads; returns when conmon says that it waits."""
+    os.mkfifo(container.log)
+    container.command("echo line")
+    container.launch(wrapper=wrapper)
+    warning = f"[conmon:w]: Waiting for a reader of the log {container.log}, a fifo\n".encode()
+    assert container.wait_file(container.root / "run" / "stderr") == warning
+
+
+@pytest.mark.ours("it says nothing")
+def test_fifo_without_a_reader(container: Container) -> None:
+    """C9: conmon waits for the reader of a fifo, as a C conmon does, and says so."""
+    launch_unread(container)
+    reader = FifoReader(container.log)
+    container.started()
+    assert lines(reader.read_all()) == [b"line\n"]
+    assert container.end() == 0
+    reader.close()
+
+
+@pytest.mark.ours("it says nothing")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_fifo_without_a_reader_and_sigterm(container: Container, ignored: bool) -> None:
+    """C9, C4.4: SIGTERM ends the wait, also under a caller that ignores it; nothing was started."""
+    wrapper = ("sh", "-c", "trap '' TERM; exec \"$@\"", "sh") if ignored else ()
+    launch_unread(container, *wrapper)
+    container.parent.signal(signal.SIGTERM)
+    assert container.parent_status() == 1
+    assert container.message() == b""
+    assert not container.pidfile.exists()
+
+
+@pytest.mark.ours("reopening finds /dev/null behind the name")
+def test_dev_stdout(container: Container) -> None:
+    """C9: a log that is a pipe behind /dev/stdout stays that pipe, whatever is asked for."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    container.options["-l"] = ["/dev/stdout"]
+    container.fifo("go")
+    container.command("echo first; read -r _ <go; echo second")
+    container.launch(stdout=write, stderr=subprocess.DEVNULL)
+    os.close(write)
+    reader = FifoReader(read)
+    container.started()
+    reader.read_until(b" F first\n")
+    (container.bundle / "ctl").write_bytes(b"2 0 0\n")
+    container.open_fifo(container.bundle / "go")
+    assert container.end() == 0
+    assert lines(reader.read_all()) == [b"first\n", b"second\n"]
+    reader.close()

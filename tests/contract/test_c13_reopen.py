@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from harness import Container
+from harness_counters import read_counters, wait_counters
 from harness_log import OVERHEAD, lines
 
 ROTATE = ["--log-rotate", "--log-max-files", "3"]
@@ -82,6 +83,20 @@ def test_in_place_with_rotation(container: Container) -> None:
     finish(container)
     assert lines(container.log.with_name("ctr.log.1").read_bytes()) == [b"first\n"]
     assert lines(container.log.read_bytes()) == [b"second\n"]
+
+
+@pytest.mark.parametrize("options", [[], ROTATE])
+@pytest.mark.ours("no counters")
+def test_many_requests(container: Container, options: list[str]) -> None:
+    """C13, D2: requests that are read together cost one reopening, and a later one another."""
+    container.allow("logs/ctr.log.1")
+    launch_quiet(container, *options)
+    (container.bundle / "ctl").write_bytes(b"2 0 0\n" * 33)  # one read of conmon's takes 200 bytes
+    wait_event(container)
+    wait_counters(container, lambda now: now["reopens"] >= 2)
+    counters = read_counters(container)
+    finish(container)
+    assert counters["reopens"] == 2
 
 
 @pytest.mark.parametrize("options", [[], ROTATE])
