@@ -20,6 +20,7 @@ from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport conclude
 from conmon.core.exitfile cimport exit_file_reserve, exit_file_write
+from conmon.core.farewell cimport listener_close
 from conmon.core.journal cimport journal_finish
 from conmon.core.kernel cimport (
     AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
@@ -488,6 +489,11 @@ def listen_seqpacket(bytes path not None, int backlog):
 def listen_stream(bytes path not None, int backlog):
     """A listening SOCK_STREAM socket at `path` (at most 107 bytes), mode 0700. OSError."""
     return listen_unix(SOCK_STREAM, path, backlog)
+
+
+def close_listener(int listener):
+    """Close a listening socket (-1: none); who has connected and waits sees an end of file."""
+    listener_close(listener)
 
 
 def accept(int listener):

@@ -77,6 +77,7 @@ _HELP = (b"--help", b"--help-all")
 _HELP_LETTERS = b"h?"
 _BITS = {"int": 31, "int64": 63}
 _DIGITS = {8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
+_PATIENCE = 5  # seconds until `drop` disconnects a client
 _LOG_LEVELS = {
     b"panic": b"error",
     b"fatal": b"error",
@@ -101,8 +102,8 @@ class Options:
 
     Times are seconds, sizes bytes. Sizes and the timeout are off at 0 and below.
     After `validate`, `log_level` is one of error, warn, info, debug, trace;
-    `attach_slow_client` is block or drop; `cid`, `runtime` and `container_pidfile` are set,
-    and so is `bundle` unless this is an exec session.
+    `cid`, `runtime` and `container_pidfile` are set, and so is `bundle` unless this is an exec
+    session.
     """
 
     __slots__ = (
@@ -317,7 +318,7 @@ def validate(
     _fill_paths(options, getcwd)
     if options.exit_delay < 0:
         raise diag.Fatal(b"Delay before invoking exit command must be greater than or equal to 0")
-    _check_slow_client(options)
+    slow_client_seconds(options)
 
 
 def _check_mode(options: Options) -> None:
@@ -363,10 +364,28 @@ def _fill_paths(options: Options, getcwd: "Callable[[], bytes]") -> None:
         options.container_pidfile = b"%b/pidfile-%b" % (cwd, options.cid or b"")
 
 
-def _check_slow_client(options: Options) -> None:
-    """Callers of API 1 attach a user's own terminal or pipe, older ones a view for debugging."""
-    policy = options.attach_slow_client
-    if policy is None:
-        options.attach_slow_client = b"block" if options.api_version >= 1 else b"drop"
-    elif policy not in (b"block", b"drop"):
-        raise diag.Fatal(b"attach-slow-client must be block or drop, got " + policy)
+def slow_client_seconds(options: Options) -> int:
+    """After how long an attach client that takes nothing is dropped; 0: never. diag.Fatal.
+
+    Callers of API 1 attach a user's own terminal or pipe, older ones a view for debugging.
+    """
+    given = options.attach_slow_client
+    if given is None:
+        given = b"block" if options.api_version >= 1 else b"drop"
+    policy, colon, seconds = given.partition(b":")
+    if policy not in (b"block", b"drop") or (colon and policy == b"block"):
+        raise diag.Fatal(b"attach-slow-client must be block, drop or drop:SECONDS, got " + given)
+    if policy == b"block":
+        return 0
+    return _patience(seconds) if colon else _PATIENCE
+
+
+def _patience(text: bytes) -> int:
+    """Seconds that a client may take nothing: plain decimal digits, as an int holds them."""
+    seconds = int(text) if text.isdigit() and len(text) <= 10 else 0
+    if not 1 <= seconds < 1 << 31:
+        raise diag.Fatal(
+            b"The seconds of attach-slow-client must be an integer from 1 to 2147483647, got "
+            + text
+        )
+    return seconds

@@ -256,7 +256,7 @@ class Launch:
         fields["stderr_fd"] = stdio.stderr
         fields["has_stdin"] = options.stdin
         fields["leave_stdin_open"] = options.leave_stdin_open
-        fields["drop_slow_clients"] = options.attach_slow_client == b"drop"
+        fields["slow_client_seconds"] = cli.slow_client_seconds(options)
         fields["api_version"] = options.api_version
         fields["exec_mode"] = options.exec_mode
         fields["held_stdout_size"] = len(held.stdout)
@@ -317,6 +317,8 @@ class Launch:
         """End a launch that failed. Once the runtime was started, the exit command is due."""
         if self.console is not None:
             self.console.close()
+        _fastio.close_listener(self.fields["attach_fd"])
+        self.fields["attach_fd"] = -1
         for name in ("attach_path", "attach_link"):
             path = self.texts.get(name)
             if isinstance(path, bytes):

@@ -59,8 +59,9 @@ GROUPS: tuple[tuple[bytes, tuple[tuple[bytes, bytes, bytes], ...]], ...] = (
         (
             (b"socket-dir-path", b"DIR", b"Where clients look; default /var/run/crio"),
             (b"full-attach", b"", b"Have the socket in the bundle only, whatever its path length"),
-            (b"attach-slow-client", b"POLICY", b"When a client does not read: block the container"),
-            (b"", b"", b"or drop the client; default: block from API version 1 on"),
+            (b"attach-slow-client", b"POLICY", b"When a client reads nothing: block the container"),
+            (b"", b"", b"or drop the client, with drop:SECONDS after this time"),
+            (b"", b"", b"instead of 5 s; default: block from API version 1 on"),
         ),
     ),
     (

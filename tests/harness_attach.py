@@ -27,6 +27,7 @@ class AttachClient:
 
     def __init__(self, path: Path) -> None:
         self.packets: list[bytes] = []
+        self.was_reset = False  # by a monitor that closed with input unread: C21.1
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         connect(self._socket, path)
@@ -41,6 +42,7 @@ class AttachClient:
         try:
             packet = self._socket.recv(65536)
         except ConnectionResetError:
+            self.was_reset = True
             return b""
         assert len(packet) <= PACKET_MAX, f"packet of {len(packet)} bytes"
         if packet:
@@ -69,6 +71,7 @@ class AttachClient:
             except BlockingIOError:
                 return False
             except ConnectionResetError:
+                self.was_reset = True
                 return True
             if not packet:
                 return True

@@ -151,10 +151,12 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendto(int fd, const void* data, size_t length, int flags, const sockaddr* address,
                    socklen_t size)
     ssize_t recv(int fd, void* data, size_t length, int flags)
+    ssize_t recvmsg(int fd, msghdr* message, int flags)
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
     enum: AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_CLOEXEC, SOCK_NONBLOCK
-    enum: MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SOL_SOCKET, SO_SNDBUF
+    enum: MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_RD, SHUT_RDWR
+    enum: SOL_SOCKET, SO_PASSCRED, SO_SNDBUF
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int initial, int flags)
@@ -182,7 +184,7 @@ cdef extern from "<sys/ioctl.h>" nogil:
         unsigned short ws_xpixel
         unsigned short ws_ypixel
     int ioctl(int fd, unsigned long request, ...)
-    enum: TIOCSWINSZ, FIONREAD
+    enum: FIONREAD, TIOCOUTQ, TIOCSWINSZ
 
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, ...)

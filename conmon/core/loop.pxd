@@ -146,10 +146,10 @@ cdef inline int wait_failed(Monitor* m, int failure) noexcept nogil:
     cdef timespec pause
     if m.epoll >= 0:
         poll_instead(m, failure)
-    else:
-        pause.tv_sec = 0
-        pause.tv_nsec = WAIT_FAILED_MS * 1000000
-        nanosleep(&pause, NULL)
+        return 1
+    pause.tv_sec = 0
+    pause.tv_nsec = WAIT_FAILED_MS * 1000000
+    nanosleep(&pause, NULL)
     return -failure
 
 

@@ -7,12 +7,13 @@ from conmon.core.buffers cimport (
     buffer_chunk, buffer_input, buffer_log, buffers_give_back,
 )
 from conmon.core.attach cimport (
-    accept_waiting, clients_free_retired, on_listener, on_stdin,
+    accept_last, accept_waiting, clients_free_retired, on_listener, on_patience, on_stdin,
 )
 from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver, clients_fds, clients_release
+from conmon.core.farewell cimport listener_close
 from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
 from conmon.core.kernel cimport (
     EPOLLIN, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG, c_signal, close,
@@ -31,7 +32,7 @@ from conmon.core.reaper cimport (
 from conmon.core.record cimport (
     FINISH_FDS, Leave, Record, record_finish_fds, record_forget_fds,
 )
-from conmon.core.state cimport CHUNK, CLIENT_LIMIT, Monitor
+from conmon.core.state cimport CHUNK, CLIENTS_AT_END, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
 from conmon.core.timer cimport now_ms, timer_set, timers_left, timers_run
 
@@ -76,6 +77,7 @@ cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
     source_init(&m.pidfd, -1, on_pidfd)
     source_init(&m.notify.source, record.notify_fd, on_notify)
     source_init(&m.signals, record.signal_fd, on_signals)
+    m.patience.handle = on_patience
     journal_open(m)
 
 
@@ -180,10 +182,11 @@ cdef inline void run(Monitor* m) noexcept nogil:
 cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
-    cdef int keep[CLIENT_LIMIT + 1 + FINISH_FDS]
+    cdef int keep[CLIENTS_AT_END + 1 + FINISH_FDS]
     cdef int count
     oom_check(m)
     notify_drain(m)
+    accept_last(m)
     if not record.timed_out:
         stream_drain(m, &m.out)
         stream_drain(m, &m.err)
@@ -192,6 +195,7 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     log_finish(m)
     journal_finish(m)
     clients_release(m)
+    listener_close(m.listener.fd)
     monitor_close(m)
     # Only what the finish life needs goes on. The caller's own fds, published ports among them,
     # are closed here too: they must be free before anybody sees the exit (C17.6). And before the

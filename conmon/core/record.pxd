@@ -109,7 +109,7 @@ ctypedef struct Record:
     int32_t journal_no_partial  # entries are not marked as partial
 
     # attach
-    int32_t drop_slow_clients
+    int32_t slow_client_seconds  # until one that takes nothing is dropped; 0: never
 
     # conmon's own messages
     int32_t log_level       # diag.pxd

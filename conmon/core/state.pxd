@@ -29,6 +29,8 @@ cdef enum:
     LINE_LIMIT = 200          # bytes of one control line, newline included
     PACKET_DATA = 8192        # container bytes in one attach packet
     CLIENT_LIMIT = 128        # attach clients at one time
+    CLIENTS_AT_END = CLIENT_LIMIT + 16  # ... with those that wait when the container ends
+    LEAVER_LIMIT = 128        # clients that have gone and whose input waits
     QUEUE_LIMIT = 1 << 20     # bytes waiting for one attach client before a policy applies
     QUEUE_RESUME = 512 << 10  # a stalled client has caught up when this much is left
 
@@ -87,8 +89,16 @@ cdef struct Client:
     Client* next
     bint input_ended          # nothing more comes from the client
     bint output_ended         # nothing more can be sent to it
-    bint stalled              # its queue is full: streams wait (block policy)
+    uint64_t place            # in the backlog: what is before it, this client has taken
+    int took                  # packets of the chunk that is being sent
+    bint stalled              # too much waits for it: streams wait
+    int unread                # of a stalled one: patience.pxd
+    int looks
+    int64_t progress_at       # ms
+
+cdef struct Backlog:          # backlog.pxd
     Queue queue               # packets that wait: two bytes of size, then the packet
+    uint64_t first            # place of the first one in all that ever waited, in bytes
 
 cdef struct Lines:
     Source source             # must be first
@@ -154,13 +164,17 @@ cdef struct Monitor:
     size_t touched            # bytes of chunk and log buffer used since they were given back
     bint running
     int stalled               # what streams wait for: clients, log and journal that take no more
+    int stalled_clients
     int client_count
+    int leaver_count
     Timer starved             # set while a client waits that there is no fd for
     bint starved_told
     bint by_clock             # no pidfd could be had for a container that is not our child
     Timer clock               # set while by_clock
     uint64_t container_start  # of such a container: stranger.pxd; 0: not known
     Client* clients
+    Client* leavers           # in the order in which they went
+    Backlog backlog
     Client* retired           # closed in this round of events; freed after it
     Stream out
     Stream err
@@ -171,6 +185,7 @@ cdef struct Monitor:
     Source signals
     Source listener
     Timer timeout
+    Timer patience            # set while a client is stalled, under `drop`
     Source pidfd
     Oom oom
     Notify notify

@@ -187,13 +187,27 @@ def test_working_directory_of_any_encoding(
     assert options.container_pidfile == directory + b"/pidfile-ID"
 
 
+def slow_client_seconds(*args: bytes) -> int:
+    return cli.slow_client_seconds(validated(*CREATE, *args))
+
+
 def test_slow_client_policy() -> None:
-    """C20.1: by the caller's API version unless it is said; nothing else is understood."""
-    assert validated(*CREATE).attach_slow_client == b"drop"
-    assert validated(*CREATE, b"--api-version").attach_slow_client == b"block"
-    for policy in (b"block", b"drop"):
-        for api in ([], [b"--api-version"]):
-            options = validated(*CREATE, b"--attach-slow-client", policy, *api)
-            assert options.attach_slow_client == policy
-    text = b"attach-slow-client must be block or drop, got wait"
-    assert fatal(*CREATE, b"--attach-slow-client=wait") == text
+    """C20.1: by the caller's API version unless it is said; `block` has no end."""
+    assert slow_client_seconds() == 5
+    assert slow_client_seconds(b"--api-version") == 0
+    given = ((b"block", 0), (b"drop", 5), (b"drop:1", 1), (b"drop:2147483647", 2**31 - 1))
+    for policy, seconds in given:
+        assert slow_client_seconds(b"--attach-slow-client", policy) == seconds
+        assert slow_client_seconds(b"--attach-slow-client", policy, b"--api-version") == seconds
+
+
+def test_slow_client_policy_that_is_refused() -> None:
+    """C20.1: nothing else is understood."""
+    for policy in (b"wait", b"", b"drop5", b"block:5", b":5"):
+        text = b"attach-slow-client must be block, drop or drop:SECONDS, got " + policy
+        assert fatal(*CREATE, b"--attach-slow-client=" + policy) == text
+    for seconds in (b"", b"0", b"-1", b"+1", b"1.5", b"5s", b" 5", b"2147483648", b"9" * 5000):
+        assert fatal(*CREATE, b"--attach-slow-client=drop:" + seconds) == (
+            b"The seconds of attach-slow-client must be an integer from 1 to 2147483647, got "
+            + seconds
+        )
