@@ -104,44 +104,52 @@ class Log:
         Those that are not there any more are left out. The caller closes them. OSError if the
         last one cannot be read.
         """
-        found, older = self._backups()
+        named = []
+        with contextlib.suppress(FileNotFoundError):  # it is being rotated again
+            # first of all: those that it is rotated away for are younger, and found later
+            named = [LogFile.open(self.directory, self.name)]
+        younger, older = self._backups(named)
         for file in older:
             file.close()
-        with contextlib.suppress(FileNotFoundError):  # it is being rotated again
-            found.append(LogFile.open(self.directory, self.name))
-        return found
+        return younger + named
 
     def backups(self) -> list[LogFile]:
         """The files that came before the one at hand, oldest first. The caller closes them."""
-        younger, older = self._backups()
+        younger, older = self._backups([])
         for file in younger:
             file.close()
         return older
 
-    def _backups(self) -> tuple[list[LogFile], list[LogFile]]:
-        """The rotated files, oldest first: those after the one at hand, and those before it.
+    def _backups(self, known: list[LogFile]) -> tuple[list[LogFile], list[LogFile]]:
+        """The rotated files but those known, oldest first: those after the one at hand, and before.
 
         It is among them itself only if it was rotated since it was opened.
+
+        Files may be rotated meanwhile. Their numbers only grow, so who goes up the numbers misses
+        none, but meets some twice; and a number has no file for a moment, or has one only now.
         """
         younger: list[LogFile] = []
         older: list[LogFile] = []
-        ours = False
-        for number in self._numbers():
-            with contextlib.suppress(OSError):
-                file = LogFile.open(self.directory, f"{self.name}.{number}")
-                if file.identity == self.file.identity:
-                    file.close()
-                    ours = True
-                else:
-                    (older if ours else younger).insert(0, file)
-        return (younger, older) if ours else ([], younger)
+        seen = {file.identity for file in known}
+        last = 0
+        while numbers := [number for number in self._numbers() if number > last]:
+            for last in numbers:
+                with contextlib.suppress(OSError):
+                    file = LogFile.open(self.directory, f"{self.name}.{last}")
+                    if file.identity in seen or file.identity == self.file.identity:
+                        file.close()
+                    else:
+                        (older if self.file.identity in seen else younger).insert(0, file)
+                    seen.add(file.identity)
+        return (younger, older) if self.file.identity in seen else ([], younger)
 
     def _numbers(self) -> list[int]:
-        """Of the rotated files. 1 is the youngest."""
+        """Of the rotated files, and the next ones. 1 is the youngest."""
         pattern = re.compile(re.escape(self.name) + r"\.([1-9]\d{0,8})")
         listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.directory)
         try:
             names = os.listdir(listing)
         finally:
             os.close(listing)
-        return sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
+        found = {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
+        return sorted(found | {number + 1 for number in found})

@@ -210,3 +210,20 @@ def test_monitor_killed(conmonctl: Tool, container: Container) -> None:
         assert process.wait(timeout=30) == 0
     Process(pid).signal(9)
     container.allow("bundle/attach", "bundle/conmon-counters")
+
+
+def test_rotations_at_full_speed(conmonctl: Tool, container: Container) -> None:
+    """C11: with --log-rotate a follower loses nothing, as long as no old log is removed."""
+    lines = [b"line %d\n" % number for number in range(20_000)]
+    container.put("data", b"".join(lines))
+    container.allow(*(f"logs/ctr.log.{number}" for number in range(1, 200)))
+    running(
+        container, "echo ready; read -r _ <finish; cat data; exit 0",
+        "--log-rotate", "--log-size-max", "20000", "--log-max-files", "199",
+    )  # fmt: skip
+    with conmonctl.start("logs", "-f", name(container)) as process:
+        assert read_lines(process, 1) == [b"ready\n"]
+        finish(container)
+        assert read_lines(process, 30_000) == lines
+        assert process.wait(timeout=30) == 0
+    assert container.log.with_name("ctr.log.40").exists()
