@@ -93,10 +93,7 @@ def test_end_of_file_precedes_the_exit_files(container: Container) -> None:
     """C12.6, C17.7: clients have seen end of file when the first exit file appears."""
     client = launch_held(container, "echo bye; exit 3")
     start(container)
-    container.wait_until(
-        lambda: any(event.directory in ("persist", "exits") for event in container.events),
-        "an exit file",
-    )
+    container.wait_until(container.exit_file_begun, "an exit file")
     assert client.at_end()
     assert client.stream(2) == b"bye\n"
     assert container.end() == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -355,10 +356,11 @@ def test_terminal_that_does_not_come(container: Container, case: str) -> None:
     container.wait_name(after / "recorded")
     container.monitor.wait()
     assert container.monitor.wait() == 1
-    process = Process(int(container.pidfile.read_bytes()))
-    process.signal(signal.SIGKILL)
-    process.wait()
-    process.close()
+    with contextlib.suppress(ProcessLookupError):  # it may have died of the loss of its terminal
+        process = Process(int(container.pidfile.read_bytes()))
+        process.signal(signal.SIGKILL)
+        process.wait()
+        process.close()
     assert not list((container.root / "tmp").iterdir())
 
 
