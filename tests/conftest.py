@@ -51,6 +51,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="seed of the first round of each test of tests/proof (default: a random one)",
     )
+    group.addoption(
+        "--examples", type=int, default=50, metavar="N",
+        help="how many orders tests/contract/test_interleavings.py tries (default: 50)",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
