@@ -8,7 +8,7 @@ import signal
 import pytest
 from harness import Container
 from harness_attach import AttachClient
-from harness_counters import read_counters, wait_counters
+from harness_counters import wait_counters
 from harness_os import descendants
 from harness_proc import open_fds, private_dirty_kb, settled
 
@@ -158,7 +158,7 @@ def test_too_many_leavers(container: Container) -> None:
         client.send(b"%04d" % number)
         client.close()
         gone(container, 1)
-    assert read_counters(container)["clients_dropped"] == 5
+    wait_counters(container, lambda counters: counters["clients_dropped"] == 5)
     container.open_fifo(container.bundle / "read")
     data = the_input(container, filled + 4 * LEAVER_LIMIT)
     assert data.replace(b"x", b"") == b"".join(b"%04d" % i for i in range(LEAVER_LIMIT))
