@@ -37,7 +37,7 @@ help: ## list the targets and variables
 	@printf '\n'; printf '%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
 	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo),' \
 	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...),' \
-  'SECONDS (of fuzzing, for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
+  'SECONDS (of soak, or of fuzz for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
 
 deps: ## install what the distribution must provide: WHAT=build, demo, test or fuzz
 	@tools/deps.sh $(WHAT)
@@ -100,6 +100,10 @@ many: dev ## run 10,000 containers, 10,000 sessions and 1,000 monitors at one ti
 fuzz: dev ## feed random bytes to all that reads foreign ones: SECONDS=3600 for each target
 	@tools/deps.sh fuzz || { test $$? = 3 && echo 'Perhaps there is another clang.'; }
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
+
+soak: dev ## write numbered lines, and look for any that is lost: SECONDS=600 in all
+	$(BIN)/python -P -m pytest tests/proof --proof-seconds $(SECONDS) \
+	  --timeout $$(($(SECONDS) + 600)) $(PYTEST_ARGS)
 
 contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \

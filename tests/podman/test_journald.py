@@ -9,6 +9,7 @@ from .bed import IMAGE, Bed
 from .client import Podman
 from .combinations import cannot
 from .journal import DAEMON, Journal, message
+from .wait import until
 
 DRIVER = ("--log-driver", "journald")
 
@@ -45,8 +46,13 @@ def test_fields(podman: Podman, journal: Journal) -> None:
 
 def test_sender(podman: Podman, journal: Journal) -> None:
     """Architecture: whenever journald looks, the sender's name is conmon."""
-    _, full_id = run_logged(podman, "seq 100")
-    assert {e["_COMM"] for e in journal.entries(full_id)} == {"conmon"}
+    name = podman.sh("seq 100; exec sleep 1000", *DRIVER)
+    full_id = podman.format(name, "{{.Id}}")
+    entries = until(
+        lambda: found if len(found := journal.entries(full_id)) == 100 else [], "all entries"
+    )
+    # Read while the sender lives: of one that has gone the journal may know nothing.
+    assert {entry["_COMM"] for entry in entries} == {"conmon"}
 
 
 def test_tag(podman: Podman, journal: Journal) -> None:

@@ -21,6 +21,11 @@ Streams = dict[str, bytes]
 MARKER = re.compile(rb"conmon: (\d+) bytes of output .*were not logged: ")
 
 
+#: What a terminal shows of the input of check_input() before the generator has made it raw. The
+#: generator writes no carriage return.
+ECHO = re.compile(rb"(?:[i\d .\a]*\r\n)*[i\d .\a]*")
+
+
 @dataclass(frozen=True)
 class Piece:
     stream: str
@@ -51,6 +56,14 @@ def joined(found: Iterable[Piece]) -> Streams:
     """The streams as the pieces have them."""
     found = list(found)
     return {name: b"".join(one.data for one in found if one.stream == name) for name in NAMES}
+
+
+def without_echo(found: Iterable[Piece]) -> list[Piece]:
+    """The output of a terminal, without the input that it has echoed at the beginning."""
+    output = joined(found)["stdout"]
+    echo = ECHO.match(output)
+    assert echo
+    return [Piece("stdout", output[echo.end() :])]
 
 
 def split_markers(found: Iterable[Piece]) -> tuple[list[Piece], int]:

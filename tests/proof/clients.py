@@ -79,7 +79,7 @@ class Client:
             self.send(choice.randrange(1, 40), choice.randrange(1, 2000))
         elif self.kind == "half-closer":
             self.send(1, 10)
-            self._try(partial(self._socket.shutdown, socket.SHUT_WR))
+            self.end_input()
         elif self.kind == "dier":
             self.send(2, 100)
             self.close()
@@ -92,6 +92,10 @@ class Client:
             if not self._try(partial(self._socket.send, line)):
                 return
             self.sent += 1
+
+    def end_input(self) -> None:
+        """Say that no more input comes."""
+        self._try(partial(self._socket.shutdown, socket.SHUT_WR))
 
     @staticmethod
     def _try(action: Callable[[], object]) -> bool:

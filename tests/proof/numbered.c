@@ -128,6 +128,7 @@ static void make_raw(void)
 	struct termios settings;
 	if (tcgetattr(1, &settings) == 0) {
 		cfmakeraw(&settings);
+		settings.c_iflag &= ~IMAXBEL;
 		tcsetattr(1, TCSADRAIN, &settings);
 	}
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .check import complete, expect, in_a_row, joined, missing, pieces, split_markers
+from .check import complete, expect, in_a_row, joined, missing, pieces, split_markers, without_echo
 from .conftest import Proof
 from .disturb import all_pieces
 from .workshop import Workshop, own_disk, sizes_of, slow_clients, still
@@ -96,7 +96,7 @@ def test_terminal(proof: Proof, numbered: Path, workshop: Workshop) -> None:
                 scene.play()
                 found = all_pieces(files.all())
             expected = expect(numbered, seed, sizes)
-            complete(found, expected, "the log")
+            complete(without_echo(found), expected, "the log")
             scene.check_clients(expected)
 
     proof.run(play)
