@@ -1,0 +1,102 @@
+"""A try in a process of its own, with a bound on everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+from harness import Guard
+
+from faults import sessions
+from faults.stage import BOUND_S, Facts, Gone, Hang, Stage
+from faults.tracer import Fault
+
+_BOUND_S = 3 * BOUND_S + 10
+
+
+def _room() -> Path:
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix="faults-", dir=base))
+
+
+def _play(conmon: Path, session: sessions.Session, fault: Fault | None, root: Path) -> Facts:
+    with Guard() as guard:
+        stage = Stage(conmon, root, guard, fault)
+        try:
+            session.play(stage)
+        except Gone:
+            pass
+        except Hang as hang:
+            stage.note_hang(hang.args[0])
+        except OSError:  # a fifo or file that conmon has not made
+            stage.facts.client_end = traceback.format_exc(limit=-2)
+        if not stage.facts.hang and not stage.facts.left:
+            stage.end()
+        stage.collect()
+        stage.close()
+    return stage.facts
+
+
+def _in_child(
+    conmon: Path, session: sessions.Session, fault: Fault | None, root: Path, write: int
+) -> None:
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    begin = time.monotonic()
+    try:
+        facts = _play(conmon, session, fault, root)
+    except BaseException:
+        facts = Facts(broken=traceback.format_exc(limit=-3))
+    facts.seconds = time.monotonic() - begin
+    data = memoryview(json.dumps(asdict(facts)).encode())
+    while data:
+        data = data[os.write(write, data) :]
+
+
+def attempt(conmon: Path, name: str, fault: Fault | None) -> Facts:
+    """Play a session with a fault, or without one. Never takes longer than three bounds."""
+    root = _room()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            _in_child(conmon, sessions.ALL[name], fault, root, write)
+        finally:
+            os._exit(0)
+    os.close(write)
+    try:
+        data = _read_all(read)
+    finally:
+        os.close(read)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        shutil.rmtree(root, ignore_errors=True)
+    if not data:
+        return Facts(broken="the try itself did not end")
+    facts = Facts(**json.loads(data))
+    facts.statuses = {int(pid): status for pid, status in facts.statuses.items()}
+    return facts
+
+
+def _read_all(fd: int) -> bytes:
+    data, end = b"", time.monotonic() + _BOUND_S
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    while poller.poll(max(0, int((end - time.monotonic()) * 1000))):
+        piece = os.read(fd, 1 << 20)
+        if not piece:
+            return data
+        data += piece
+    return b""
