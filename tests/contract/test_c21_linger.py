@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import Container
-from harness_os import Deadline, Process, descendants
+from harness_os import Deadline, descendants
 from harness_proc import open_fds, status
 
 LONG = ("--exit-delay", "1000")
@@ -216,12 +216,10 @@ def test_helper_processes_are_reaped_during_the_delay(container: Container) -> N
     container.open_fifo(container.bundle / "start")
     wait_lingering(container)
     monitor = container.monitor
-    helpers = [Process(row.pid) for row in descendants() if row.ppid == monitor.pid]
+    helpers = [row.pid for row in descendants() if row.ppid == monitor.pid]
     assert len(client.read_all()) == 900_000
     for helper in helpers:
-        helper.wait_gone()
-        wait_reaped(helper.pid)
-        helper.close()
+        wait_reaped(helper)
     monitor.signal(signal.SIGTERM)
     assert container.end() == 0
 
