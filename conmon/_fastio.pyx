@@ -6,7 +6,7 @@ Python lives, the tests and the tools call: thin functions that raise OSError an
 plain values (paths and texts are bytes, fds are ints).
 """
 
-from libc.errno cimport EINTR, ENAMETOOLONG, EPROTO, errno
+from libc.errno cimport EINTR, ENAMETOOLONG, errno
 from libc.stdlib cimport calloc, free, malloc
 from libc.stdlib cimport getenv as c_getenv
 from libc.string cimport memcpy, memset, strcmp, strerror, strlen
@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset, strcmp, strerror, strlen
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
 from conmon.core.background cimport go_on_in_child as core_go_on_in_child
 from conmon.core.closefds cimport close_all_but as core_close_all_but
-from conmon.core.control cimport ctl_line
+from conmon.core.control cimport ctl_line, parse_resize, set_terminal_size
 from conmon.core.diag cimport LEVEL_ERROR, say_errno, syslog_send
 from conmon.core.ending cimport linger as core_linger
 from conmon.core.ending cimport set_oom_score as core_set_oom_score
@@ -26,11 +26,10 @@ from conmon.core.kernel cimport (
     AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
     PR_SET_CHILD_SUBREAPER,
     SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
-    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, _exit, accept4, bind, c_signal,
-    chmod, close, epoll_create1, fchmod, fcntl, iovec, listen, mkostemp, msghdr, pid_t, poll,
-    pollfd, prctl,
-    read, signalfd,
-    signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, unlink,
+    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, _exit, accept4, bind,
+    c_signal, close, epoll_create1, fchmod, fcntl, iovec, listen, mkostemp, mode_t, msghdr,
+    nanosleep, pid_t, poll, pollfd, prctl, read, signalfd, signalfd_siginfo, sigprocmask, sigset_t,
+    sockaddr, sockaddr_un, socket, timespec, umask, unlink,
 )
 from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
@@ -62,12 +61,14 @@ cdef extern from "<termios.h>" nogil:
 
 cdef extern from "<sys/socket.h>" nogil:
     """
-    #define CMSG_ROOM CMSG_SPACE(4 * sizeof(int))
+    #define CMSG_ROOM CMSG_SPACE(8 * sizeof(int))
     """
     struct cmsghdr:
         size_t cmsg_len
+        int cmsg_level
         int cmsg_type
     cmsghdr* CMSG_FIRSTHDR(msghdr* message)
+    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* header)
     unsigned char* CMSG_DATA(cmsghdr* header)
     size_t CMSG_LEN(size_t length)
     ssize_t recvmsg(int fd, msghdr* message, int flags)
@@ -161,7 +162,8 @@ def new_record():
 
 
 TEXTS = ("cid", "log_path", "persist_dir", "exit_dir", "attach_path", "attach_link", "bundle",
-         "counters_path", "notify_host", "syslog_tag", "journal_socket", "journal_fields")
+         "counters_path", "notify_host", "syslog_tag", "journal_socket", "journal_fields",
+         "ctl_early", "winsz_early")
 COUNTER_NAMES = tuple(new_record()["counters"])
 
 
@@ -452,6 +454,12 @@ def remove_own_link(bytes path not None):
         raise OSError(-failure, "cannot remove", path)
 
 
+def close_fd(int fd):
+    """Close an fd that may be -1. There is no error: whatever close(2) says, it is closed."""
+    if fd >= 0:
+        close(fd)
+
+
 def close_all_but(fds):
     """Close every fd from 3 on that is not in `fds`."""
     cdef int* keep = <int*>malloc((len(fds) + 1) * sizeof(int))
@@ -504,8 +512,8 @@ def accept(int listener):
     return fd
 
 
-def receive_fd(int fd):
-    """The one fd that the next message on a socket carries (SCM_RIGHTS). OSError."""
+def receive_fds(int fd):
+    """The fds, at most 8, that the next message on a socket carries (SCM_RIGHTS). OSError."""
     cdef char[CMSG_ROOM] control
     cdef char data[4096]
     cdef iovec part
@@ -520,17 +528,22 @@ def receive_fd(int fd):
     message.msg_controllen = sizeof(control)
     if recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0:
         raise OSError(errno, "recvmsg")
+    cdef list fds = []
+    cdef size_t i
     header = CMSG_FIRSTHDR(&message)
-    if (header == NULL or header.cmsg_type != SCM_RIGHTS
-            or header.cmsg_len != CMSG_LEN(sizeof(int))):
-        raise OSError(EPROTO, "no fd came")
-    return (<int*>CMSG_DATA(header))[0]
+    while header != NULL:
+        if header.cmsg_level == SOL_SOCKET and header.cmsg_type == SCM_RIGHTS:
+            for i in range((header.cmsg_len - CMSG_LEN(0)) // sizeof(int)):
+                fds.append((<int*>CMSG_DATA(header))[i])
+        header = CMSG_NXTHDR(&message, header)
+    return fds
 
 
 def prepare_terminal(int fd):
     """Have the terminal turn newlines into CR LF, and never block us. OSError."""
     cdef termios settings
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
+    if fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0:
+        raise OSError(errno, "fcntl")
     if tcgetattr(fd, &settings) < 0:
         raise OSError(errno, "tcgetattr")
     settings.c_oflag |= ONLCR
@@ -538,9 +551,24 @@ def prepare_terminal(int fd):
         raise OSError(errno, "tcsetattr")
 
 
+def resize_of(bytes line not None, bint is_ctl):
+    """The rows and columns that a line of ctl, else of winsz, asks for; None if it is no resize
+    that can be done. `line` is without its newline."""
+    cdef int size[2]
+    return (size[0], size[1]) if parse_resize(line, is_ctl, size) else None
+
+
+def resize_terminal(int fd, int rows, int columns):
+    """Tell a terminal its size. OSError."""
+    cdef int failure = set_terminal_size(fd, rows, columns)
+    if failure:
+        raise OSError(-failure, "TIOCSWINSZ")
+
+
 cdef int bind_unix(int kind, bytes path, int mode) except -1:
     cdef sockaddr_un address
-    cdef int fd
+    cdef int fd, failure
+    cdef mode_t before
     if len(path) >= sizeof(address.sun_path):
         raise OSError(ENAMETOOLONG, "socket path", path)
     memset(&address, 0, sizeof(address))
@@ -549,10 +577,13 @@ cdef int bind_unix(int kind, bytes path, int mode) except -1:
     fd = socket(AF_UNIX, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
         raise OSError(errno, "socket")
-    # before bind, so that the name never has more rights than it is to have
+    # The name gets the socket's mode less the umask's, so it never has other rights than it is to
+    # have. And nothing is done by path: whoever may write to the directory could lead that astray.
     fchmod(fd, mode)
-    if bind(fd, <sockaddr*>&address, sizeof(address)) < 0 or chmod(path, mode) < 0:
-        failure = errno
+    before = umask(0)
+    failure = errno if bind(fd, <sockaddr*>&address, sizeof(address)) < 0 else 0
+    umask(before)
+    if failure:
         close(fd)
         raise OSError(failure, "bind", path)
     return fd
@@ -568,8 +599,12 @@ cdef object listen_unix(int kind, bytes path, int backlog):
 
 
 def wait_readable(list fds, int timeout_ms):
-    """Those of `fds` that can be read (or are at their end); [] after `timeout_ms`, -1: never."""
+    """Those of `fds` that can be read (or are at their end); [] after `timeout_ms`, -1: never.
+
+    They must not block: where the kernel cannot tell, all of them are returned.
+    """
     cdef pollfd entries[8]
+    cdef timespec pause
     cdef int i
     cdef int count = len(fds)
     if count > 8:
@@ -578,8 +613,13 @@ def wait_readable(list fds, int timeout_ms):
         entries[i].fd = fds[i]
         entries[i].events = 1
         entries[i].revents = 0
-    if poll(entries, count, timeout_ms) < 0 and errno != EINTR:
-        raise OSError(errno, "poll")
+    if poll(entries, count, timeout_ms) < 0:
+        if errno == EINTR:
+            return []
+        # Without memory for it; the container may run by now. They do not block: look at them all.
+        pause.tv_nsec = 20_000_000
+        nanosleep(&pause, NULL)
+        return list(fds)
     return [entries[i].fd for i in range(count) if entries[i].revents]
 
 

@@ -7,8 +7,8 @@ from libc.stdlib cimport getenv
 from libc.string cimport strcmp, strlen
 
 from conmon.core.kernel cimport (
-    O_RDWR, PR_SET_NAME, SIGABRT, SIGBUS, SIGPROF, SIGSEGV, _exit, c_signal, close, open, prctl,
-    write,
+    O_RDWR, PR_SET_NAME, SIGABRT, SIGBUS, SIGPROF, SIGSEGV, SIGXFSZ, SIG_IGN, _exit, c_signal,
+    close, open, prctl, write,
 )
 from conmon.core.ending cimport limit_cpu_time
 from conmon.core.record cimport (
@@ -131,6 +131,7 @@ cdef inline int live(int life, Record* record, int argc, char** argv) noexcept n
 cdef public int main(int argc, char** argv) noexcept nogil:
     cdef Record* record
     cdef int life
+    c_signal(SIGXFSZ, SIG_IGN)  # a write beyond the caller's limit is to fail, and be told
     if argc == 2 and strcmp(argv[1], b"--version") == 0:
         return say_version()
     if getenv(b"_CONMON_MAKE_IMAGE") != NULL and conmon_image_room():

@@ -28,8 +28,7 @@ class Stdio:
     def close_runtime_ends(self) -> None:
         """Let go of what only the runtime and the container hold from now on."""
         for fd in (self.runtime_stdin, self.runtime_stdout, self.runtime_stderr):
-            if fd >= 0:
-                posix.close(fd)
+            _fastio.close_fd(fd)
         self.runtime_stdin = self.runtime_stdout = self.runtime_stderr = -1
 
 
@@ -112,6 +111,15 @@ def open_notify(bundle: bytes) -> int:
         ) from None
 
 
+def remove_notify(bundle: bytes) -> None:
+    """Remove that socket again, of a launch that failed."""
+    try:
+        with _Directory(bundle + b"/notify") as place:
+            place.remove(b"notify.sock")
+    except OSError as error:
+        diag.debug(b"failed to remove the notify socket: " + diag.strerror(error))
+
+
 class _Directory:
     """An open directory, with the kernel's own short name for it: /proc/self/fd/N.
 
@@ -121,13 +129,13 @@ class _Directory:
     __slots__ = ("_fd",)
 
     def __init__(self, path: bytes) -> None:
-        self._fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        self._fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
 
     def __enter__(self) -> "_Directory":
         return self
 
     def __exit__(self, *_: object) -> None:
-        posix.close(self._fd)
+        _fastio.close_fd(self._fd)
 
     def short(self, name: bytes) -> bytes:
         """A short path of a name in the directory."""

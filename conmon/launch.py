@@ -4,6 +4,7 @@ import posix
 
 from conmon import _fastio, channels, cli, diag, logdrivers, parent, process, runtime
 from conmon.console import Console
+from conmon.control import Control
 
 
 def main(argv: list[bytes]) -> int:
@@ -17,6 +18,7 @@ def main(argv: list[bytes]) -> int:
         cli.check_early(options)
     except cli.UsageError as error:
         diag.usage_error(error.args[0])
+        parent.refuse(argv[1:], error.args[0])
         return 1
     launch = Launch(argv, options)
     try:
@@ -24,7 +26,11 @@ def main(argv: list[bytes]) -> int:
     except diag.Fatal as fatal:
         launch.fail(fatal.args[0])
     except Exception as exception:
-        launch.fail(diag.internal_error(exception))
+        text = diag.internal_error(exception)
+        if launch.container_runs:
+            diag.error(text)
+            return launch.enter_monitor()
+        launch.fail(text)
     return launch.give_up()
 
 
@@ -41,12 +47,30 @@ class Launch:
         self.options = options
         self.fields = _fastio.new_record()
         self.texts: process.Texts = {"cid": options.cid}
+        self.start = parent.Pipe(parent.START)
+        self.sync = parent.Pipe(parent.SYNC)
+        self.fields["sync_fd"] = self.sync.fd
+        self.attach = parent.Pipe(parent.ATTACH) if options.exec_attach else None
         self.console: Console | None = None
+        self.control: Control | None = None
+        self.has_go = False
         self.reported = False
         self.owes_exit_command = False
+        self.container_runs = False
 
     def run(self) -> int:
         """The steps of C4, in their order. diag.Fatal. Returns only if no other life began."""
+        self.prepare()
+        held = self.start_container()
+        # from here on nothing but the container's end may end conmon: its exit code is due
+        self.container_runs = True
+        self.describe_streams(held)
+        if self.options.api_version >= 1 or not self.options.exec_mode:
+            self.report(self.fields["container_pid"])
+        return self.enter_monitor()
+
+    def prepare(self) -> None:
+        """All that can be done before the runtime is started, and so can still be refused."""
         options = self.options
         posix.umask(0o022)
         self.configure()
@@ -54,26 +78,22 @@ class Launch:
         self.oom_score = process.protect_from_oom_killer()
         _fastio.signals_at_start()
         self.wait_for_start()
+        attach_fd = self.check_pipes()
         self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
         if not options.sync:
             process.daemonize(options.conmon_pidfile)
         self.open_notify()
-        self.fields["sync_fd"] = parent.pipe_from_environment(parent.SYNC)
-        self.attach_pipe = parent.attach_pipe() if options.exec_attach else -1
         if not self.plan.passthrough:
             process.drop_stdio(self.null)
         process.lead_session()
         self.open_channels()
         if options.exec_attach:
-            parent.send(self.attach_pipe, parent.message(b"data", 0))
+            parent.send(attach_fd, parent.message(b"data", 0))
         self.reserve_exit_files()
         _fastio.block_signals()
         self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
         self.fields["epoll_fd"] = _fastio.epoll_fd()
-        held = self.start_container()
-        if options.api_version >= 1 or not options.exec_mode:
-            self.report(self.fields["container_pid"])
-        return self.become_monitor(held)
+        self.describe()
 
     def configure(self) -> None:
         """Check the options and settle how conmon speaks."""
@@ -108,12 +128,16 @@ class Launch:
 
     def wait_for_start(self) -> None:
         """Wait until the caller has put us where we belong, its cgroup."""
-        self.start_fd = parent.pipe_from_environment(parent.START)
-        if self.start_fd >= 0:
-            parent.wait_for_start(self.start_fd)
+        self.has_go = True
+        if self.start.checked() >= 0:
+            parent.wait_for_start(self.start.fd)
             if not self.options.exec_attach:
-                posix.close(self.start_fd)
-                self.start_fd = -1
+                self.start.close()
+
+    def check_pipes(self) -> int:
+        """Refuse what cannot be reported to; the attach pipe's fd, or -1. diag.Fatal."""
+        self.sync.checked()
+        return parent.attach_fd(self.attach) if self.attach is not None else -1
 
     def open_notify(self) -> None:
         """The relay to the host's service manager."""
@@ -132,21 +156,28 @@ class Launch:
         An exec session may have no bundle (CRI-O); passthrough has nothing to attach to.
         """
         options, fields = self.options, self.fields
-        self.console = Console() if options.terminal else None
         if self.plan.passthrough:
             self.stdio = channels.Stdio(self.null)
-            return
-        self.stdio = channels.open_stdio(options, self.null)
-        if options.bundle is None:
-            return
-        directory, self.texts["attach_link"] = channels.attach_directory(options)
+        else:
+            self.stdio = channels.open_stdio(options, self.null)
+            fields["held_fd"] = posix.memfd_create("conmon-held", posix.MFD_CLOEXEC)
+        if options.bundle is not None and not self.plan.passthrough:
+            self.open_bundle(options.bundle)
+        if options.terminal:
+            self.control = Control(fields["ctl_fd"], fields["winsz_fd"])
+            self.console = Console(self.control, self.null)
+
+    def open_bundle(self, bundle: bytes) -> None:
+        """Attach socket and fifos."""
+        fields = self.fields
+        directory, self.texts["attach_link"] = channels.attach_directory(self.options)
         if self.texts["attach_link"]:
             fields["attach_link_fd"] = _fastio.hold_name(directory)
         fields["attach_fd"] = channels.open_attach(directory)
-        self.texts["attach_path"] = path = b"%b/attach" % options.bundle
+        self.texts["attach_path"] = path = b"%b/attach" % bundle
         fields["attach_path_fd"] = _fastio.hold_name(path)
-        fields["ctl_fd"] = channels.open_fifo(options.bundle, b"ctl")
-        fields["winsz_fd"] = channels.open_fifo(options.bundle, b"winsz")
+        fields["ctl_fd"] = channels.open_fifo(bundle, b"ctl")
+        fields["winsz_fd"] = channels.open_fifo(bundle, b"winsz")
 
     def reserve_exit_files(self) -> None:
         """Hold room for the exit code, which the container could take. Best effort."""
@@ -166,19 +197,22 @@ class Launch:
         options, stdio, console = self.options, self.stdio, self.console
         argv = runtime.command(options, console.path if console is not None else None)
         diag.trace(b"calling runtime args: " + b" ".join(argv))
-        pid = _fastio.spawn(
-            argv,
-            null_fd=self.null,
-            stdio=["keep"] * 3 if self.plan.passthrough else stdio.for_runtime(),
-            start_fd=self.start_fd,
-            oom_score_adj=self.oom_score,
-            own_listen_pid=runtime.owns_listen_pid(options),
-        )
+        own_listen_pid = runtime.owns_listen_pid(options)
+        try:
+            pid = _fastio.spawn(
+                argv,
+                null_fd=self.null,
+                stdio=["keep"] * 3 if self.plan.passthrough else stdio.for_runtime(),
+                start_fd=self.start.fd,
+                oom_score_adj=self.oom_score,
+                own_listen_pid=own_listen_pid,
+            )
+        except OSError as error:
+            raise diag.Fatal(b"Failed to fork the runtime: " + diag.strerror(error)) from None
         self.owes_exit_command = options.exit_command is not None
         if self.plan.passthrough:
             process.drop_stdio(self.null)
-        if self.start_fd >= 0:
-            posix.close(self.start_fd)
+        self.start.close()
         stdio.close_runtime_ends()
         session = options.exec_mode
         timeout = runtime.Timeout(options.timeout if session else 0)
@@ -208,7 +242,7 @@ class Launch:
         """Read the container's pid. A pid file without a pid is none at all (C20.7). diag.Fatal."""
         path = self.options.container_pidfile or b""
         try:
-            self.fields["container_pid"] = pid = runtime.read_pid(path)
+            self.fields["container_pid"] = pid = runtime.find_pid(path)
             if pid in held.ended and not process.is_child(pid):
                 self.fields["ended"] = 1
                 self.fields["exit_code"] = held.ended[pid]
@@ -227,48 +261,66 @@ class Launch:
     def take_terminal(self, console: Console) -> None:
         """The pty's master is the container's stdin and stdout. diag.Fatal."""
         console.finish()
-        terminal = console.terminal
-        if terminal < 0:
+        if console.terminal < 0:
             raise diag.Fatal(b"Runtime did not set up terminal")
-        try:
-            _fastio.prepare_terminal(terminal)
-        except OSError as error:
-            diag.warn(b"Failed to set up the terminal: " + diag.strerror(error))
-        self.stdio.stdout = terminal
-        self.stdio.stdin = posix.dup(terminal)
+        self.stdio.stdout = console.terminal
+        self.stdio.stdin = console.second_fd()
         self.fields["terminal"] = 1
 
     def report(self, value: int, text: bytes | None = None) -> None:
-        """Tell the parent; once it has gone nothing is told any more. diag.Fatal."""
+        """Tell the parent; once it has gone, or cannot be told, nothing is told any more."""
         self.reported = True
         key = parent.result_key(self.options.api_version, self.options.exec_mode)
-        sync_fd = self.fields["sync_fd"]
-        if not parent.send(sync_fd, parent.message(key, value, text)) and sync_fd >= 0:
-            posix.close(sync_fd)
+        try:
+            told = parent.send(self.fields["sync_fd"], parent.message(key, value, text))
+        except diag.Fatal as fatal:
+            diag.error(fatal.args[0])
+            told = False
+        if not told:
+            self.sync.close()
             self.fields["sync_fd"] = -1
 
-    def become_monitor(self, held: runtime.Held) -> int:
-        """Hand everything over; conmon's exit status, if the monitor had to run in here."""
-        self.close_own_fds()
-        options, fields, stdio = self.options, self.fields, self.stdio
-        fields["stdin_fd"] = stdio.stdin
-        fields["stdout_fd"] = stdio.stdout
-        fields["stderr_fd"] = stdio.stderr
+    def describe(self) -> None:
+        """Put what the options say into the record."""
+        options, fields = self.options, self.fields
         fields["has_stdin"] = options.stdin
         fields["leave_stdin_open"] = options.leave_stdin_open
         fields["slow_client_seconds"] = cli.slow_client_seconds(options)
         fields["api_version"] = options.api_version
         fields["exec_mode"] = options.exec_mode
-        fields["held_stdout_size"] = len(held.stdout)
-        fields["held_stderr_size"] = len(held.stderr)
-        if held.stdout or held.stderr:
-            self.spool(held)
         self.texts["bundle"] = options.bundle
         if options.bundle is not None:
             self.texts["counters_path"] = options.bundle + b"/conmon-counters"
         self.texts["persist_dir"] = options.persist_dir
         self.texts["exit_dir"] = options.exit_dir
-        self.describe_exit_command()
+        if options.exit_command is not None:
+            self.texts["exit_argv"] = [options.exit_command, *options.exit_command_args]
+        fields["exit_delay"] = options.exit_delay
+        fields["restore_oom_score"] = self.oom_score is not None
+        fields["oom_score_adj"] = self.oom_score or 0
+
+    def describe_streams(self, held: runtime.Held) -> None:
+        """Put what there is now into the record: streams, and what came before the monitor."""
+        fields, stdio = self.fields, self.stdio
+        fields["stdin_fd"] = stdio.stdin
+        fields["stdout_fd"] = stdio.stdout
+        fields["stderr_fd"] = stdio.stderr
+        if self.control is not None:
+            self.texts["ctl_early"] = self.control.ctl.kept()
+            self.texts["winsz_early"] = self.control.winsz.kept()
+        if held.stdout or held.stderr:
+            self.spool(held)
+        else:
+            _fastio.close_fd(fields["held_fd"])
+            fields["held_fd"] = -1
+
+    def enter_monitor(self) -> int:
+        """Hand everything over; conmon's exit status, if the monitor had to run in here."""
+        # all that no other life needs: the record names the rest, or it is the caller's own
+        _fastio.close_fd(self.null)
+        if self.attach is not None:
+            self.attach.close()
+        fields = self.fields
         try:
             return _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
         except (OSError, MemoryError) as error:
@@ -276,42 +328,29 @@ class Launch:
             diag.warn(b"Failed to enter the monitor life: " + diag.internal_error(error))
         return _fastio.monitor(fields, self.texts, self.argv)
 
-    def close_own_fds(self) -> None:
-        """Close what no other life needs: all but what the record names and the caller's own."""
-        for fd in (self.null, self.attach_pipe):
-            if fd >= 0:
-                posix.close(fd)
-
     def spool(self, held: runtime.Held) -> None:
         """Pass on what was held, in a memfd: stdout's bytes, then stderr's."""
         fields = self.fields
         try:
-            fd = posix.memfd_create("conmon-held", posix.MFD_CLOEXEC)
-            data = memoryview(bytes(held.stdout) + bytes(held.stderr))
-            while data:
-                data = data[posix.write(fd, data) :]
-            fields["held_fd"] = fd
+            for stream in (held.stdout, held.stderr):
+                data = memoryview(stream)
+                while data:
+                    data = data[posix.write(fields["held_fd"], data) :]
+            fields["held_stdout_size"] = len(held.stdout)
+            fields["held_stderr_size"] = len(held.stderr)
         except (OSError, MemoryError) as error:
             diag.warn(b"Output from before the start is lost: " + diag.internal_error(error))
-            fields["held_stdout_size"] = fields["held_stderr_size"] = 0
-
-    def describe_exit_command(self) -> None:
-        """Put the exit command and how to start it into the record."""
-        options, fields = self.options, self.fields
-        if options.exit_command is not None:
-            self.texts["exit_argv"] = [options.exit_command, *options.exit_command_args]
-        fields["exit_delay"] = options.exit_delay
-        fields["restore_oom_score"] = self.oom_score is not None
-        fields["oom_score_adj"] = self.oom_score or 0
 
     def fail(self, text: bytes) -> None:
-        """Say why there is no container, to the parent too unless it knows already."""
+        """Say why there is no container, to the parent too unless it knows already.
+
+        The parent may not listen before it has put us where we belong.
+        """
         diag.error(text)
         if not self.reported:
-            try:
-                self.report(-1, text)
-            except diag.Fatal as fatal:
-                diag.error(fatal.args[0])
+            if not self.has_go:
+                parent.wait_for_go(self.start)
+            self.report(-1, text)
 
     def give_up(self) -> int:
         """End a launch that failed. Once the runtime was started, the exit command is due."""
@@ -323,9 +362,10 @@ class Launch:
             path = self.texts.get(name)
             if isinstance(path, bytes):
                 _remove(path, self.fields[name + "_fd"])
+        if self.fields["notify_fd"] >= 0 and self.options.bundle is not None:
+            channels.remove_notify(self.options.bundle)
         if not self.owes_exit_command:
             return 1
-        self.describe_exit_command()
         self.fields["status"] = 1
         return process.run_exit_command(self.argv, self.fields, self.texts)
 

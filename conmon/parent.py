@@ -13,14 +13,45 @@ _START_SIZE = 8192
 # podman reads a message into a buffer of this size; what is beyond it is lost with the rest
 _MESSAGE_LIMIT = 4096
 _RETRY_MS = 20
+# stat.h
+_TYPE, _FIFO, _SOCKET = 0o170000, 0o010000, 0o140000
 _ESCAPES = {
     0x08: b"\\b", 0x09: b"\\t", 0x0A: b"\\n", 0x0C: b"\\f", 0x0D: b"\\r",
     0x22: b'\\"', 0x2F: b"\\/", 0x5C: b"\\\\",
 }  # fmt: skip
 
 
-def pipe_from_environment(name: bytes) -> int:
-    """The fd that the variable names, made close-on-exec; -1 where it is not set.
+class Pipe:
+    """One that a variable of the environment names. fd -1: there is none.
+
+    `fault`: why the variable cannot be used; conmon must not start a container then (C4.10).
+    Look before the first file is opened: a variable that was left over may name its fd.
+    """
+
+    __slots__ = ("fault", "fd")
+
+    def __init__(self, name: bytes) -> None:
+        self.fd = -1
+        self.fault: bytes | None = None
+        try:
+            self.fd = _pipe_from_environment(name)
+        except diag.Fatal as fatal:
+            self.fault = fatal.args[0]
+
+    def checked(self) -> int:
+        """The fd. diag.Fatal."""
+        if self.fault is not None:
+            raise diag.Fatal(self.fault)
+        return self.fd
+
+    def close(self) -> None:
+        """Let go of it."""
+        _fastio.close_fd(self.fd)
+        self.fd = -1
+
+
+def _pipe_from_environment(name: bytes) -> int:
+    """The fd, made close-on-exec; -1 where the variable is not set, or names no pipe nor socket.
 
     The variable stays: runtime, hooks and exit command see the caller's environment.
     Raises diag.Fatal.
@@ -37,15 +68,18 @@ def pipe_from_environment(name: bytes) -> int:
     if fd <= 0:
         return -1
     try:
+        if posix.fstat(fd).st_mode & _TYPE not in (_FIFO, _SOCKET):
+            diag.warn(b"%b names fd %d, which is no pipe or socket: not used" % (name, fd))
+            return -1
         posix.set_inheritable(fd, False)
     except OSError as error:
         raise diag.Fatal(b"unable to make %b CLOEXEC: %b" % (name, diag.strerror(error))) from None
     return fd
 
 
-def attach_pipe() -> int:
+def attach_fd(pipe: Pipe) -> int:
     """The attach pipe of an exec session, which --exec-attach needs. diag.Fatal."""
-    fd = pipe_from_environment(ATTACH)
+    fd = pipe.checked()
     if fd < 0:
         raise diag.Fatal(b"--attach specified but _OCI_ATTACHPIPE was not")
     return fd
@@ -57,6 +91,27 @@ def wait_for_start(fd: int) -> None:
         posix.read(fd, _START_SIZE)
     except OSError as error:
         raise diag.Fatal(b"start-pipe read failed: " + diag.strerror(error)) from None
+
+
+def wait_for_go(start: Pipe) -> None:
+    """Before a reason is told: a caller that still has to write the go would fail on that."""
+    try:
+        if start.fd >= 0:
+            wait_for_start(start.fd)
+    except diag.Fatal as fatal:
+        diag.error(fatal.args[0])
+
+
+def refuse(words: list[bytes], text: bytes) -> None:
+    """Tell the caller why its command line was refused, as far as that can be understood."""
+    api_version = any(word.partition(b"=")[0] == b"--api-version" for word in words)
+    exec_mode = b"--exec" in words or b"-e" in words
+    start, sync = Pipe(START), Pipe(SYNC)
+    wait_for_go(start)
+    try:
+        send(sync.fd, message(result_key(api_version, exec_mode), -1, text))
+    except diag.Fatal as fatal:
+        diag.error(fatal.args[0])
 
 
 def result_key(api_version: int, exec_mode: bool) -> bytes:
@@ -105,7 +160,7 @@ def _drop_open_character(parts: list[bytes]) -> None:
 def send(fd: int, line: bytes) -> bool:
     """Write one message in one write; False once nobody listens any more.
 
-    A pipe that is full is waited for. Raises diag.Fatal for anything else.
+    A pipe that is full, and memory, are waited for. Raises diag.Fatal for anything else.
     """
     while fd >= 0:
         try:
@@ -114,7 +169,7 @@ def send(fd: int, line: bytes) -> bool:
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.ECONNRESET):
                 return False
-            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM):
                 raise diag.Fatal(
                     b"Unable to send container stderr message to parent: " + diag.strerror(error)
                 ) from None

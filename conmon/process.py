@@ -23,7 +23,7 @@ def protect_from_oom_killer() -> int | None:
     except OSError as error:
         diag.debug(b"failed to write to %b: %b" % (_OOM_SCORE, diag.strerror(error)))
     finally:
-        posix.close(fd)
+        _fastio.close_fd(fd)
     return score
 
 
@@ -38,26 +38,30 @@ def daemonize(pidfile: bytes | None) -> None:
         _fastio.go_on_in_child(gate_read, gate_write)
     except OSError as error:
         raise diag.Fatal(b"Failed to fork: " + diag.strerror(error)) from None
-    posix.close(gate_read)
+    _fastio.close_fd(gate_read)
     if pidfile is not None:
         try:
             _fastio.write_atomically(pidfile, b"%d" % posix.getpid())
         except OSError as error:
-            diag.error(b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error)))
-            posix._exit(1)
+            raise diag.Fatal(
+                b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error))
+            ) from None
     try:
         posix.write(gate_write, b"\0")
     except OSError:  # somebody has ended the parent: nobody will hear of us
         if pidfile is not None:
             posix.unlink(pidfile)
         posix._exit(1)
-    posix.close(gate_write)
+    _fastio.close_fd(gate_write)
 
 
 def drop_stdio(null: int) -> None:
     """Let go of the caller's stdio: podman waits until nobody holds it."""
     for fd in (0, 1, 2):
-        posix.dup2(null, fd)
+        try:
+            posix.dup2(null, fd)
+        except OSError as error:  # not worth a container that may run by now
+            diag.warn(b"Failed to let go of fd %d: %b" % (fd, diag.strerror(error)))
 
 
 def lead_session() -> None:

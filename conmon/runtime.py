@@ -1,5 +1,6 @@
 """The OCI runtime: its command line, its run, the pid that it leaves (C4 14-21; C5)."""
 
+import errno
 import posix
 
 from conmon import _fastio, channels, cli, diag
@@ -14,6 +15,9 @@ _READ_SIZE = 1 << 16
 _ERROR_SIZE = 8191
 # poll() takes an int; a longer wait is begun anew
 _POLL_MS = 1 << 30
+# errors that say nothing of the file; how often, and when, it is tried again
+_PASSING = (errno.EINTR, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOMEM)
+_PID_TRIES, _PID_RETRY_MS = 50, 20
 _SIGCHLD, _SIGHUP, _SIGKILL, _SIGUSR1 = 17, 1, 9, 10
 
 
@@ -68,6 +72,9 @@ class Held:
             data = posix.read(fd, _READ_SIZE)
         except BlockingIOError:
             return True
+        except OSError as error:
+            diag.warn(b"Failed to read the runtime's output: " + diag.strerror(error))
+            return False
         if len(target) < self.limit:
             target += data
         else:
@@ -132,41 +139,69 @@ def wait(
     the runtime may not have ended (0). After the timeout the runtime is killed: `timed_out`.
     """
     held = Held(session_pidfile)
+    signals = Signals(pid, signal_fd, held)
     streams = {stdio.stdout: held.stdout, stdio.stderr: held.stderr}
     streams.pop(-1, None)
     while True:
         console_fds = console.fds() if console is not None else []
         left = -1 if held.timed_out else min(timeout.left_ms(), _POLL_MS)
-        ready = _fastio.wait_readable([signal_fd, *console_fds, *streams], left)
+        ready = _fastio.wait_readable([*console_fds, signal_fd, *streams], left)
+        if console is not None:
+            # before all else: the container may look at its terminal at any moment
+            console.handle(ready)
         if left == 0:
             held.timed_out = True
             posix.kill(pid, _SIGKILL)
         for fd in ready:
-            if console is not None and fd in console_fds:
-                console.handle(fd)
-            elif fd == signal_fd:
-                status = _take_signals(pid, signal_fd, held)
-                if status is not None:
-                    if held.dropped:
-                        diag.warn(b"%d bytes of the runtime's output were not kept" % held.dropped)
-                    return status, held
-            elif not held.read(fd, streams[fd]):
+            if fd in streams and not held.read(fd, streams[fd]):
                 del streams[fd]
+        status = signals.take() if signal_fd in ready else None
+        if status is not None:
+            if held.dropped:
+                diag.warn(b"%d bytes of the runtime's output were not kept" % held.dropped)
+            return status, held
         if held.enough() and (console is None or console.terminal >= 0):
             return 0, held
 
 
-def _take_signals(pid: int, signal_fd: int, held: Held) -> int | None:
-    """Handle what is pending; the runtime's exit code once it has ended."""
-    status = None
-    while number := _fastio.read_signal(signal_fd):
+class Signals:
+    """What conmon is sent while the runtime runs.
+
+    It is the runtime's. A runtime that does not die of it may have ended before it came, or not
+    heed it: then it is the container's, and waits for the monitor life, blocked.
+    """
+
+    __slots__ = ("_fd", "_held", "_passed", "_pid")
+
+    def __init__(self, pid: int, fd: int, held: Held) -> None:
+        self._pid = pid
+        self._fd = fd
+        self._held = held
+        self._passed: set[int] = set()
+
+    def take(self) -> int | None:
+        """Handle one signal, or the runtime's end: its exit code, 128 + n for a signal.
+
+        After the end nothing is read any more: what is pending stays so.
+        """
+        status = self._reap()
+        if status is not None:
+            return status
+        number = _fastio.read_signal(self._fd)
         if number == _SIGCHLD:
-            held.reap()
-            status = held.ended.get(pid)
-        elif number not in (_SIGHUP, _SIGUSR1):
-            # the runtime's; once that has ended it waits for the monitor life, blocked
-            posix.kill(pid if status is None else posix.getpid(), number)
-    return status
+            return self._reap()
+        if number not in (0, _SIGHUP, _SIGUSR1):
+            self._passed.add(number)
+            posix.kill(self._pid, number)
+        return None
+
+    def _reap(self) -> int | None:
+        self._held.reap()
+        code = self._held.ended.get(self._pid)
+        if code is not None:
+            for number in self._passed - {code - 128}:
+                posix.kill(posix.getpid(), number)
+        return code
 
 
 def error_text(stdio: channels.Stdio, held: Held) -> bytes | None:
@@ -177,7 +212,7 @@ def error_text(stdio: channels.Stdio, held: Held) -> bytes | None:
     while stdio.stderr >= 0 and len(held.stderr) < _ERROR_SIZE:
         try:
             data = posix.read(stdio.stderr, _ERROR_SIZE)
-        except BlockingIOError:
+        except OSError:  # nothing more is there, in most cases
             break
         if not data:
             break
@@ -192,11 +227,26 @@ def read_pid(path: bytes) -> int:
     try:
         text = posix.read(fd, 64).strip()
     finally:
-        posix.close(fd)
+        _fastio.close_fd(fd)
     pid = int(text) if text.isdigit() and len(text) < 10 else 0
     if pid <= 0:
         raise ValueError(text)
     return pid
+
+
+def find_pid(path: bytes) -> int:
+    """read_pid, tried again for a second where it is not the file that is at fault.
+
+    The container runs: what the system lacks for a moment must not cost us its exit code.
+    """
+    for _ in range(_PID_TRIES):
+        try:
+            return read_pid(path)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        _fastio.wait_readable([], _PID_RETRY_MS)
+    return read_pid(path)
 
 
 def owns_listen_pid(options: cli.Options) -> bool:

@@ -7,12 +7,13 @@ newline and has at most 199 bytes before it; a longer one is skipped up to its n
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport strtol
-from libc.string cimport memchr, memmove, memset, strerror
+from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen
 
 from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport TIOCSWINSZ, ioctl, read, snprintf, winsize
 from conmon.core.logfile cimport log_reopen
 from conmon.core.loop cimport source_close
+from conmon.core.record cimport record_text
 from conmon.core.state cimport LINE_LIMIT, Lines, Monitor, Source
 
 cdef enum:
@@ -39,9 +40,35 @@ cdef inline int parse_numbers(const char* line, int* numbers, int wanted) noexce
     return count
 
 
+cdef inline bint size_in_range(int rows, int columns) noexcept nogil:
+    return 0 <= rows <= SIZE_LIMIT and 0 <= columns <= SIZE_LIMIT
+
+
+cdef inline bint parse_resize(const char* line, bint is_ctl, int* size) noexcept nogil:
+    """Whether a line of ctl, or of winsz, is a resize that can be done; its rows and columns."""
+    cdef int numbers[3]
+    cdef int first = 1 if is_ctl else 0
+    if parse_numbers(line, numbers, first + 2) < first + 2:
+        return False
+    if is_ctl and numbers[0] != COMMAND_RESIZE:
+        return False
+    size[0] = numbers[first]
+    size[1] = numbers[first + 1]
+    return size_in_range(size[0], size[1])
+
+
+cdef inline int set_terminal_size(int fd, int rows, int columns) noexcept nogil:
+    """0 or -errno."""
+    cdef winsize size
+    memset(&size, 0, sizeof(size))
+    size.ws_row = rows
+    size.ws_col = columns
+    return -errno if ioctl(fd, TIOCSWINSZ, &size) < 0 else 0
+
+
 cdef inline bint size_valid(Monitor* m, int rows, int columns) noexcept nogil:
     cdef char text[128]
-    if 0 <= rows <= SIZE_LIMIT and 0 <= columns <= SIZE_LIMIT:
+    if size_in_range(rows, columns):
         return True
     snprintf(
         text, sizeof(text), b"Invalid window size: %dx%d (must be between 0 and 1000)",
@@ -52,14 +79,12 @@ cdef inline bint size_valid(Monitor* m, int rows, int columns) noexcept nogil:
 
 cdef inline void resize(Monitor* m, int rows, int columns) noexcept nogil:
     """Tell the terminal its size; without one there is nothing to do."""
-    cdef winsize size
+    cdef int failure
     if not m.out.terminal or m.out.source.fd < 0:
         return
-    memset(&size, 0, sizeof(size))
-    size.ws_row = rows
-    size.ws_col = columns
-    if ioctl(m.out.source.fd, TIOCSWINSZ, &size) < 0:
-        say_errno(m.record, LEVEL_WARNING, b"Failed to set the terminal size", strerror(errno))
+    failure = set_terminal_size(m.out.source.fd, rows, columns)
+    if failure:
+        say_errno(m.record, LEVEL_WARNING, b"Failed to set the terminal size", strerror(-failure))
 
 
 cdef inline bint ctl_line(Monitor* m, const char* line) noexcept nogil:
@@ -117,6 +142,24 @@ cdef inline void lines_take(Monitor* m, Lines* lines, bint is_ctl) noexcept nogi
             say(m.record, LEVEL_WARNING, b"Could not find newline in entire buffer")
         lines.skipping = True
         lines.used = 0
+
+
+cdef inline void lines_take_early(Monitor* m, Lines* lines, const char* text) noexcept nogil:
+    """Take what the launch life has read from the fifo and kept for us; NULL is nothing."""
+    cdef size_t left = 0 if text == NULL else strlen(text)
+    cdef size_t n
+    while left > 0:
+        n = min(left, LINE_LIMIT - lines.used)
+        memcpy(lines.buffer + lines.used, text, n)
+        lines.used += n
+        text += n
+        left -= n
+        lines_take(m, lines, lines == &m.ctl)
+
+
+cdef inline void control_take_early(Monitor* m) noexcept nogil:
+    lines_take_early(m, &m.ctl, record_text(m.record, m.record.ctl_early))
+    lines_take_early(m, &m.winsz, record_text(m.record, m.record.winsz_early))
 
 
 cdef inline void on_lines(Monitor* m, Source* source, uint32_t events) noexcept nogil:

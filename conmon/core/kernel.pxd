@@ -117,7 +117,7 @@ cdef extern from "<sys/stat.h>" nogil:
     int stat(const char* path, stat_t* out)
     int fstatat(int dir_fd, const char* path, stat_t* out, int flags)
     int fchmod(int fd, mode_t mode)
-    int chmod(const char* path, mode_t mode)
+    mode_t umask(mode_t mask)
     int S_ISREG(mode_t mode)
     int S_ISDIR(mode_t mode)
 

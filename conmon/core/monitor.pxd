@@ -10,7 +10,7 @@ from conmon.core.attach cimport (
     accept_last, accept_waiting, clients_free_retired, on_listener, on_patience, on_stdin,
 )
 from conmon.core.closefds cimport close_all_but
-from conmon.core.control cimport on_lines
+from conmon.core.control cimport control_take_early, on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver, clients_fds, clients_release
 from conmon.core.farewell cimport listener_close
@@ -223,6 +223,7 @@ cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
     monitor_arm(&m)
     if record.timeout_ms > 0:
         timer_set(&m, &m.timeout, on_timeout, record.timeout_ms)
+    control_take_early(&m)
     forward_held(&m)
     run(&m)
     monitor_finish(&m)

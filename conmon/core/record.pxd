@@ -138,6 +138,8 @@ ctypedef struct Record:
     uint32_t syslog_tag
     uint32_t journal_socket  # no journald log without it
     uint32_t journal_fields  # of every entry, as they are sent; may hold NULs
+    uint32_t ctl_early      # read from the fifos while the runtime ran, and left to the monitor
+    uint32_t winsz_early
     uint32_t exit_argv      # strings one after the other, ended by an empty one
     uint32_t exit_pointers  # no text: room for a pointer to each of them and a NULL
 

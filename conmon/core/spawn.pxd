@@ -5,9 +5,9 @@ from libc.string cimport strerror, strlen, strncmp
 
 from conmon.core.ending cimport set_oom_score
 from conmon.core.kernel cimport (
-    PR_SET_PDEATHSIG, SIG_DFL, SIG_SETMASK, SIGKILL, SIGPIPE, SIGTERM, _exit, c_signal, dup2,
-    environ, execve, fchmod, fork, getpid, pid_t, prctl, read, sigprocmask, sigset_t, snprintf,
-    vfork, write,
+    PR_SET_PDEATHSIG, SIG_DFL, SIG_SETMASK, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ, _exit, c_signal,
+    dup2, environ, execve, fchmod, fork, getpid, pid_t, prctl, read, sigprocmask, sigset_t,
+    snprintf, vfork, write,
 )
 
 cdef enum:
@@ -52,6 +52,7 @@ cdef inline void spawn_child(const Spawn* spawn) noexcept nogil:
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     c_signal(SIGPIPE, SIG_DFL)
     c_signal(SIGTERM, SIG_DFL)
+    c_signal(SIGXFSZ, SIG_DFL)
     sigprocmask(SIG_SETMASK, spawn.mask, NULL)
     spawn_stdio(spawn)
     if spawn.own_listen_pid:

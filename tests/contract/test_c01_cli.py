@@ -9,10 +9,14 @@ from harness import Container
 
 
 def refused(container: Container, *extra: str | bytes) -> bytes:
-    """Run a conmon that must refuse its options: its stderr."""
+    """Run a conmon that must refuse its options: its stderr. The caller is told the same."""
     container.launch(*extra)
     assert container.parent_status() == 1
-    assert container.message() == b"", "nothing is reported on the sync pipe"
+    if not container.peer:
+        text = re.sub(rb"conmon: |\[conmon:e\]: ", b"", container.stderr).removesuffix(b"\n")
+        key = "data" if "--api-version" in container.options else "pid"
+        assert container.report() == {key: -1, "message": text.decode()}
+    assert container.message() == b""
     assert container.stdout == b""
     return container.stderr
 

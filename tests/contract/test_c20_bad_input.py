@@ -142,10 +142,10 @@ def test_pid_file_with_a_newline(container: Container) -> None:
 def test_log_that_cannot_be_opened(container: Container, name: str) -> None:
     """C3 stage B: a log in a directory that is not there, or that is a directory itself.
 
-    Told on stderr with status 1, before the start pipe is read and anything is started.
+    Told on stderr with status 1, and nothing is started.
     """
     container.options["-l"] = f"k8s-file:{container.root}/logs/{name}"
-    container.launch(go=False)
+    container.launch()
     assert container.parent_status() == 1
     reason = "No such file or directory" if name else "Is a directory"
     assert container.stderr == f"[conmon:e]: Failed to open log file {reason}\n".encode()
