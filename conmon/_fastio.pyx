@@ -21,7 +21,8 @@ from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport conclude
 from conmon.core.exitfile cimport exit_file_reserve, exit_file_write
 from conmon.core.farewell cimport listener_close
-from conmon.core.journal cimport journal_finish
+from conmon.core.journal cimport journal_close
+from conmon.core.journalend cimport END_PATIENCE, journal_finish, journal_lose, journal_wait
 from conmon.core.kernel cimport (
     AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
     PR_SET_CHILD_SUBREAPER,
@@ -300,10 +301,13 @@ def forward(dict fields, dict texts, chunks, int reads=1):
         log_finish(&m)
         with nogil:  # it may wait for the journal, which may be a thread of the caller's
             journal_finish(&m)
+            journal_wait(&m, END_PATIENCE, 0)  # what a child does for the monitor
+            journal_lose(&m)
         result = record[0]
     finally:
         close(m.log.fd)
         queue_free(&m.log.queue)
+        journal_close(&m)
         monitor_close(&m)
         free(record)
     return result

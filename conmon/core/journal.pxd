@@ -10,34 +10,28 @@ it arrives in two reads. PRIORITY becomes 3 for `<0>` to `<3>`, 6 for the others
 makes `podman logs` stop (C20.14), and these two keep `journalctl -p err` true. The exact value is
 in CONTAINER_PRIORITY.
 
-What happens while the journal does not take entries is in journalstate.pxd.
+What happens while the journal does not take entries is in journalstate.pxd, what at the container's
+end in journalend.pxd.
 """
 
-from libc.stdint cimport int64_t
-from libc.string cimport memchr, memcpy, strerror
+from libc.string cimport memchr, memcpy
 
 from conmon.core.buffers cimport buffer_journal, journal_room_give_back
-from conmon.core.diag cimport LEVEL_WARNING, say_errno
-from conmon.core.journalqueue cimport journal_drop_queue
 from conmon.core.journalsocket cimport Batch, Entry
 from conmon.core.journalstate cimport (
-    AWAY, RETRY, batch_flush, journal_batch, journal_find_again, journal_flush,
-    journal_put, on_journal,
+    batch_flush, journal_batch, journal_find_again, journal_put, on_journal,
 )
-from conmon.core.kernel cimport POLLOUT, poll, pollfd, snprintf
 from conmon.core.loop cimport source_close, source_init
-from conmon.core.queue cimport queue_free, queue_size
+from conmon.core.queue cimport queue_free
 from conmon.core.record cimport record_text
 from conmon.core.state cimport CHUNK, JOURNAL_ROOM, RECORD_DATA, Journal, JournalLine, Monitor
-from conmon.core.timer cimport now_ms, timer_clear
+from conmon.core.timer cimport timer_clear
 
 cdef enum:
     KEPT = 8191               # bytes of an unfinished line that wait for the rest of it
     KEPT_ROOM = 8192
     # the unfinished lines and a batch: this does not compile where they are too large
     AREA_FITS = 1 // (2 * KEPT_ROOM + sizeof(Batch) <= JOURNAL_ROOM)
-    END_PATIENCE = 2000       # ms that the container's end waits for a journal that takes nothing
-    END_LIMIT = 30000         # ms that it waits for a slow one
 
 
 cdef inline void journal_open(Monitor* m) noexcept nogil:
@@ -141,43 +135,3 @@ cdef inline void journal_chunk(
             journal_line(m, tag, data, piece, True)
         data += piece
     batch_flush(m, journal_batch(m))
-
-
-cdef inline void journal_wait(Monitor* m) noexcept nogil:
-    """Wait for a journal that goes on taking entries, however slowly."""
-    cdef int64_t start = now_ms()
-    cdef int64_t progress = start
-    cdef int64_t now = start
-    cdef pollfd wait
-    cdef size_t left
-    while queue_size(&m.journal.queue) and now - progress < END_PATIENCE and (
-            now - start < END_LIMIT):
-        left = queue_size(&m.journal.queue)
-        wait.fd = m.journal.source.fd  # none while AWAY: a pause
-        wait.events = POLLOUT
-        poll(&wait, 1, RETRY if m.journal.state == AWAY else END_PATIENCE)
-        journal_flush(m)
-        now = now_ms()
-        if queue_size(&m.journal.queue) < left:
-            progress = now
-
-
-cdef inline void journal_finish(Monitor* m) noexcept nogil:
-    """The container has ended: unfinished lines, what waits, and what is missing."""
-    cdef char text[160]
-    cdef int i
-    if m.journal.path == NULL:
-        return
-    for i in range(2):
-        if m.journal.lines[i].size:
-            journal_find_again(m, True)
-            journal_line(m, <char>(2 + i), b"", 0, True)
-            batch_flush(m, journal_batch(m))
-    journal_find_again(m, True)
-    journal_wait(m)
-    journal_drop_queue(m)
-    if m.journal.lost:
-        snprintf(
-            text, sizeof(text), b"%llu bytes of output were not logged to the journal",
-            <unsigned long long>m.journal.lost)
-        say_errno(m.record, LEVEL_WARNING, text, strerror(m.journal.failure))

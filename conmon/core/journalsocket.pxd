@@ -1,11 +1,10 @@
 """Entries to journald by the journal's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-An entry is a series of fields: `NAME=value\n`, or `NAME\n`, the size as 64 bits in little
-endian, the bytes and `\n` where the value may hold any byte. A datagram holds entries with an
-empty line between any two, as many as were read at once and as fit into DATAGRAM bytes: a datagram
-costs many times what its bytes do, and journald's queue may have room for ten only. One that is
-larger than the socket takes goes as a sealed memfd by SCM_RIGHTS, with nothing in the datagram
-itself.
+An entry is one datagram of fields: `NAME=value\n`, or `NAME\n`, the size as 64 bits in little
+endian, the bytes and `\n` where the value may hold any byte. One that is larger than the socket
+takes goes as a sealed memfd by SCM_RIGHTS, with nothing in the datagram itself. A file may hold
+several entries with an empty line between any two, and some versions of journald take datagrams of
+that kind; systemd 257 and later keep the first entry of one and drop the others in silence.
 
 The socket is connected, so that no path is looked up per entry, and so that EPOLLOUT tells when
 the receiver's queue has room again (unix(7) has that for connected datagram sockets only).
@@ -51,9 +50,8 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     BATCH = 128                 # entries of one sendmmsg
-    DATAGRAM = 64 << 10         # bytes; an entry that is larger is alone in its datagram
     PARTS = 4                   # of an entry: header, kept bytes, bytes, constant fields
-    HEADER_ROOM = 80            # an empty line and the fields that vary
+    HEADER_ROOM = 80            # bytes of the fields that vary
 
 cdef struct Entry:
     const char* kept            # the message's beginning, if it is elsewhere
@@ -67,9 +65,8 @@ cdef struct Entry:
 cdef struct Batch:
     Entry entries[BATCH]
     int count
-    mmsghdr messages[BATCH]     # datagrams
-    int carried[BATCH]          # entries in each
-    iovec parts[BATCH * PARTS]
+    mmsghdr messages[BATCH]
+    iovec parts[BATCH][PARTS]
     char headers[BATCH][HEADER_ROOM]
 
 
@@ -95,12 +92,15 @@ cdef inline size_t put_entry_header(char* out, const Entry* entry) noexcept nogi
     return at + 8
 
 
-cdef inline iovec* entry_frame(
-        Monitor* m, const Entry* entry, char* header, size_t header_size,
-        iovec* part) noexcept nogil:
-    """Lay one entry out; the part behind it."""
-    part.iov_base = header
-    part.iov_len = header_size
+cdef inline void entry_frame(Monitor* m, Batch* batch, int index) noexcept nogil:
+    """Make the datagram of one entry."""
+    cdef const Entry* entry = &batch.entries[index]
+    cdef msghdr* message = &batch.messages[index].msg_hdr
+    cdef iovec* part = batch.parts[index]
+    memset(message, 0, sizeof(msghdr))
+    message.msg_iov = part
+    part.iov_base = batch.headers[index]
+    part.iov_len = put_entry_header(batch.headers[index], entry)
     part += 1
     if entry.kept_size:
         part.iov_base = <void*>entry.kept
@@ -111,39 +111,7 @@ cdef inline iovec* entry_frame(
     part += 1
     part.iov_base = <void*>m.journal.fields
     part.iov_len = m.journal.fields_size
-    return part + 1
-
-
-cdef inline int batch_frame(Monitor* m, Batch* batch) noexcept nogil:
-    """Make datagrams of the batch's entries; how many."""
-    cdef msghdr* message = NULL
-    cdef Entry* entry
-    cdef iovec* part = batch.parts
-    cdef char* header
-    cdef size_t header_size, size
-    cdef size_t used = DATAGRAM
-    cdef int count = 0
-    cdef int i
-    for i in range(batch.count):
-        entry = &batch.entries[i]
-        header = batch.headers[i]
-        size = HEADER_ROOM + entry.kept_size + entry.size + m.journal.fields_size
-        if used + size > DATAGRAM:
-            message = &batch.messages[count].msg_hdr
-            memset(message, 0, sizeof(msghdr))
-            message.msg_iov = part
-            batch.carried[count] = 0
-            count += 1
-            used = 0
-            header_size = put_entry_header(header, entry)
-        else:
-            header[0] = c"\n"
-            header_size = 1 + put_entry_header(header + 1, entry)
-        used += size
-        part = entry_frame(m, entry, header, header_size, part)
-        message.msg_iovlen = part - message.msg_iov
-        batch.carried[count - 1] += 1
-    return count
+    message.msg_iovlen = part + 1 - message.msg_iov
 
 
 cdef inline int journal_connect(Monitor* m) noexcept nogil:
@@ -205,25 +173,24 @@ cdef inline int journal_send_memfd(int socket_fd, const msghdr* message) noexcep
 
 cdef inline int batch_send(Monitor* m, Batch* batch, int* failure) noexcept nogil:
     """Send the batch's entries in order; how many were sent, and why not all: errno, or 0."""
-    cdef int count = batch_frame(m, batch)
-    cdef int at = 0
     cdef int done = 0
     cdef bint again = True
-    cdef int n, end
+    cdef int i, n
+    for i in range(batch.count):
+        entry_frame(m, batch, i)
     failure[0] = 0
-    while at < count:
+    while done < batch.count:
         failure[0] = journal_connect(m)
         if failure[0]:
             break
-        n = sendmmsg(m.journal.source.fd, batch.messages + at, count - at, MSG_NOSIGNAL)
+        n = sendmmsg(
+            m.journal.source.fd, batch.messages + done, batch.count - done, MSG_NOSIGNAL)
         failure[0] = errno if n < 0 else 0
         if failure[0] == EMSGSIZE or failure[0] == ENOBUFS:
-            failure[0] = journal_send_memfd(m.journal.source.fd, &batch.messages[at].msg_hdr)
+            failure[0] = journal_send_memfd(m.journal.source.fd, &batch.messages[done].msg_hdr)
             n = 1
         if failure[0] == 0:
-            for end in range(at, at + n):
-                done += batch.carried[end]
-            at += n
+            done += n
             m.journal.reached = True
             m.journal.hopeless = False
             continue

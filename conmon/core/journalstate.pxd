@@ -18,9 +18,10 @@ from libc.string cimport memset, strerror, strlen
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.journalqueue cimport (
     Queued, batch_from_queue, journal_drop, journal_drop_queue, journal_enqueue,
+    journal_keep,
 )
 from conmon.core.journalsocket cimport BATCH, Batch, Entry, batch_send, journal_connect
-from conmon.core.kernel cimport EPOLLOUT, snprintf
+from conmon.core.kernel cimport EPOLLOUT, nanosleep, snprintf, timespec
 from conmon.core.loop cimport watch
 from conmon.core.queue cimport queue_free, queue_size
 from conmon.core.state cimport CHUNK, Journal, Monitor, Source
@@ -72,13 +73,13 @@ cdef inline void journal_give_up(Monitor* m) noexcept nogil:
 
 cdef inline void journal_refused(Monitor* m, int failure) noexcept nogil:
     """An entry could not be sent: what to do now."""
-    if failure == EAGAIN:
+    m.journal.failure = failure
+    if failure == EAGAIN and m.journal.source.fd >= 0:
         journal_state(m, FULL)
         return
     if m.journal.state != AWAY and not m.journal.hopeless:
         say_errno(
             m.record, LEVEL_WARNING, b"The journal does not take entries", strerror(failure))
-    m.journal.failure = failure
     if m.journal.hopeless or (failure == ENOENT and not m.journal.reached):
         journal_give_up(m)
     else:
@@ -97,12 +98,18 @@ cdef inline void journal_flush(Monitor* m) noexcept nogil:
         sent = batch_send(m, batch, &failure)
         for i in range(sent):
             journal.queue.head += sizeof(Queued) + batch.entries[i].size
+        if sent:
+            journal.marked = journal.marked_entries = 0  # a marker was the first
+        # a receiver that takes a few entries at a time is not offered many
+        journal.window = min(2 * sent + 4, <int>BATCH)
         batch.count = 0
         if failure:
             journal_refused(m, failure)
             return
     queue_free(&m.journal.queue)
     journal_state(m, READY)
+    if m.journal.lost:
+        journal_put_marker(m)
 
 
 cdef inline void batch_flush(Monitor* m, Batch* batch) noexcept nogil:
@@ -111,9 +118,10 @@ cdef inline void batch_flush(Monitor* m, Batch* batch) noexcept nogil:
     cdef int i
     cdef int sent = batch_send(m, batch, &failure)
     for i in range(sent, batch.count):
-        journal_enqueue(m, &batch.entries[i])
+        journal_keep(m, &batch.entries[i])
     batch.count = 0
     if failure:
+        m.journal.window = BATCH
         journal_refused(m, failure)
 
 
@@ -123,7 +131,7 @@ cdef inline void journal_put(Monitor* m, const Entry* entry) noexcept nogil:
     if m.journal.state == LOSING:
         journal_drop(m, entry.kept_size + entry.size)
     elif m.journal.state != READY:
-        journal_enqueue(m, entry)
+        journal_keep(m, entry)
     else:
         batch.entries[batch.count] = entry[0]
         batch.count += 1
@@ -148,12 +156,13 @@ cdef inline void journal_put_marker(Monitor* m) noexcept nogil:
     batch.count = 1
     batch_send(m, batch, &failure)
     batch.count = 0
-    if failure == EAGAIN:
-        journal_enqueue(m, entry)
+    if failure and (failure == EAGAIN or not m.journal.hopeless) and journal_enqueue(m, entry):
+        m.journal.marked = m.journal.lost
+        m.journal.marked_entries = m.journal.lost_entries
+    if not failure or m.journal.marked_entries:
+        m.journal.lost = m.journal.lost_entries = 0
     if failure:
         journal_refused(m, failure)
-    if m.journal.state != LOSING:
-        m.journal.lost = m.journal.lost_entries = 0
 
 
 cdef inline void journal_find_again(Monitor* m, bint now) noexcept nogil:
@@ -170,6 +179,14 @@ cdef inline void journal_find_again(Monitor* m, bint now) noexcept nogil:
 
 
 cdef inline void on_journal(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """There is room for one entry; a moment later, some 60 us, there is room for more.
+
+    With a queue of 10 that halves the CPU time (profile.md).
+    """
+    cdef timespec pause
+    pause.tv_sec = 0
+    pause.tv_nsec = 1
+    nanosleep(&pause, NULL)
     journal_flush(m)
 
 

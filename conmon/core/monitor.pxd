@@ -14,7 +14,8 @@ from conmon.core.control cimport control_take_early, on_lines
 from conmon.core.counters cimport record_publish
 from conmon.core.deliver cimport clients_deliver, clients_fds, clients_release
 from conmon.core.farewell cimport listener_close
-from conmon.core.journal cimport journal_close, journal_finish, journal_give_back, journal_open
+from conmon.core.journal cimport journal_give_back, journal_open
+from conmon.core.journalend cimport journal_deliver, journal_finish
 from conmon.core.kernel cimport (
     EPOLLIN, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG, c_signal, close,
     pid_t, pread, sigprocmask, sigset_t, waitpid,
@@ -83,7 +84,6 @@ cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
 
 cdef inline void monitor_close(Monitor* m) noexcept nogil:
     """Give back what the monitor took, in a process that goes on."""
-    journal_close(m)
     notify_close(m)
     source_close(m, &m.signals)
     close(m.epoll)
@@ -182,7 +182,7 @@ cdef inline void run(Monitor* m) noexcept nogil:
 cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
-    cdef int keep[CLIENTS_AT_END + 1 + FINISH_FDS]
+    cdef int keep[CLIENTS_AT_END + 2 + FINISH_FDS]
     cdef int count
     oom_check(m)
     notify_drain(m)
@@ -202,9 +202,11 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     # forks: a child would hold them for a moment longer.
     count = clients_fds(m, keep)
     keep[count] = m.log.fd
-    count += 1 + record_finish_fds(record, keep + count + 1)
+    keep[count + 1] = m.journal.source.fd
+    count += 2 + record_finish_fds(record, keep + count + 2)
     close_all_but(keep, count)
     clients_deliver(m)
+    journal_deliver(m)
     log_sync(m)
     close_all_but(keep, record_finish_fds(record, keep))
     record_forget_fds(record)

@@ -151,6 +151,9 @@ cdef struct Journal:
     int64_t since             # ms; when it was first or last tried in this state
     uint64_t lost             # bytes of container output dropped since the last marker
     uint64_t lost_entries
+    uint64_t marked           # bytes that a marker tells of which waits to be sent, as the first
+    uint64_t marked_entries   # of the queue; 0: no marker waits
+    int window                # entries of the queue that are offered at once
     Queue queue               # entries that wait
 
 cdef struct Monitor:
