@@ -25,12 +25,12 @@ from conmon.core.journal cimport journal_close
 from conmon.core.journalend cimport END_PATIENCE, journal_finish, journal_lose, journal_wait
 from conmon.core.kernel cimport (
     AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
-    PR_SET_CHILD_SUBREAPER,
-    SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, SIGTERM, SOCK_CLOEXEC,
-    SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, _exit, accept4, bind,
-    c_signal, close, epoll_create1, fchmod, fcntl, iovec, listen, mkostemp, mode_t, msghdr,
-    nanosleep, pid_t, poll, pollfd, prctl, read, signalfd, signalfd_siginfo, sigprocmask, sigset_t,
-    sockaddr, sockaddr_un, socket, timespec, umask, unlink,
+    PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIGCHLD, SIGPIPE, SIGTERM, SIG_BLOCK,
+    SIG_DFL, SIG_IGN, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM,
+    SOL_SOCKET, SO_PASSRIGHTS, _exit, accept4, bind, c_signal, close, epoll_create1, fchmod, fcntl,
+    iovec, listen, mkostemp, mode_t, msghdr, nanosleep, pid_t, poll, pollfd, prctl, read,
+    setsockopt, signalfd, signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket,
+    timespec, umask, unlink,
 )
 from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
@@ -494,13 +494,16 @@ def unused_path(bytes prefix not None):
 
 
 def listen_seqpacket(bytes path not None, int backlog):
-    """A listening SOCK_SEQPACKET socket at `path` (at most 107 bytes), mode 0700. OSError."""
-    return listen_unix(SOCK_SEQPACKET, path, backlog)
+    """A listening SOCK_SEQPACKET socket at `path` (at most 107 bytes), mode 0700. OSError.
+
+    Who connects to it cannot pass fds (EPERM; since Linux 6.16): passed.pxd says why.
+    """
+    return listen_unix(SOCK_SEQPACKET, path, backlog, False)
 
 
 def listen_stream(bytes path not None, int backlog):
     """A listening SOCK_STREAM socket at `path` (at most 107 bytes), mode 0700. OSError."""
-    return listen_unix(SOCK_STREAM, path, backlog)
+    return listen_unix(SOCK_STREAM, path, backlog, True)
 
 
 def close_listener(int listener):
@@ -593,8 +596,11 @@ cdef int bind_unix(int kind, bytes path, int mode) except -1:
     return fd
 
 
-cdef object listen_unix(int kind, bytes path, int backlog):
+cdef object listen_unix(int kind, bytes path, int backlog, bint takes_fds):
     cdef int fd = bind_unix(kind, path, 0o700)
+    cdef int no = 0
+    if not takes_fds:
+        setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no))
     if listen(fd, backlog) < 0:
         failure = errno
         close(fd)

@@ -74,6 +74,7 @@ LEARNED = {
     6: "at the end as much is read as FIONREAD says, whatever the pipe's size",
     7: "a session that could not be started is reported with the runtime's words",
     8: "what can fail is done before the container runs; what fails later loses nothing",
+    9: "an fd that is passed to conmon does not hold it up, however long its close takes",
 }
 
 HEAD = """\

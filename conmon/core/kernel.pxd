@@ -155,8 +155,16 @@ cdef extern from "<sys/socket.h>" nogil:
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
     enum: AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_CLOEXEC, SOCK_NONBLOCK
-    enum: MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_RD, SHUT_RDWR
+    enum: MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SHUT_RD, SHUT_RDWR
     enum: SOL_SOCKET, SO_PASSCRED, SO_SNDBUF
+
+cdef extern from *:
+    """
+    #ifndef SO_PASSRIGHTS
+    #define SO_PASSRIGHTS 83 /* since Linux 6.16; <asm-generic/socket.h> */
+    #endif
+    """
+    enum: SO_PASSRIGHTS
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int initial, int flags)
@@ -203,6 +211,7 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t pwrite(int fd, const void* data, size_t count, off_t offset)
     int close(int fd)
     int dup2(int old, int new)
+    int pipe2(int* ends, int flags)
     int fsync(int fd)
     int ftruncate(int fd, off_t length)
     int unlink(const char* path)

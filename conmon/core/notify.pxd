@@ -13,35 +13,39 @@ from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen, strn
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.kernel cimport (
     AF_UNIX, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_READ,
-    PROT_WRITE, SOCK_CLOEXEC, SOCK_DGRAM, close, mmap, munmap, recv, sendto, sockaddr,
-    sockaddr_un, socket, socklen_t,
+    PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_PASSCRED, close, mmap, munmap,
+    pid_t, sendto, setsockopt, shutdown, sockaddr, sockaddr_un, socket, socklen_t,
 )
+from conmon.core.loop cimport watch
+from conmon.core.passed cimport Passed, passed_hand_over, receive_passed
 from conmon.core.record cimport record_text
 from conmon.core.state cimport Monitor, Source
 from conmon.core.timer cimport timer_clear, timer_set
 
 cdef enum:
-    NOTIFY_LAST = 1024    # messages taken at the end; another process may go on sending
+    NOTIFY_LAST = 1024    # messages taken at the end; the socket holds at most some hundred
     NOTIFY_LIMIT = 32768  # bytes of one datagram
     NOTIFY_KEPT = 65536   # bytes of what is kept
     NOTIFY_DELAY_FIRST = 10   # ms until what is kept is tried again, doubled each time that
     NOTIFY_DELAY_LAST = 1000  # nothing of it goes
 
 
+cdef inline bint begins(const char* line, size_t size, const char* start) noexcept nogil:
+    cdef size_t length = strlen(start)
+    return size >= length and strncmp(line, start, length) == 0
+
+
+cdef inline bint is_word(const char* line, size_t size, const char* word) noexcept nogil:
+    return size == strlen(word) and begins(line, size, word)
+
+
 cdef inline bint notify_line_wanted(const char* line, size_t size) noexcept nogil:
     """Whether one line of a message is passed on."""
-    if size == 7 and strncmp(line, b"READY=1", 7) == 0:
-        return True
-    if size == 11 and strncmp(line, b"RELOADING=1", 11) == 0:
-        return True
-    if size == 10 and (strncmp(line, b"STOPPING=1", 10) == 0
-                       or strncmp(line, b"WATCHDOG=1", 10) == 0):
-        return True
-    if size == 16 and strncmp(line, b"WATCHDOG=trigger", 16) == 0:
-        return True
-    return (strncmp(line, b"STATUS=", 7) == 0 or strncmp(line, b"ERRNO=", 6) == 0
-            or strncmp(line, b"BUSERROR=", 9) == 0
-            or strncmp(line, b"MONOTONIC_USEC=", 15) == 0)
+    return (is_word(line, size, b"READY=1") or is_word(line, size, b"RELOADING=1")
+            or is_word(line, size, b"STOPPING=1") or is_word(line, size, b"WATCHDOG=1")
+            or is_word(line, size, b"WATCHDOG=trigger") or begins(line, size, b"STATUS=")
+            or begins(line, size, b"ERRNO=") or begins(line, size, b"BUSERROR=")
+            or begins(line, size, b"MONOTONIC_USEC="))
 
 
 cdef inline size_t notify_filter(const char* message, size_t size, char* out) noexcept nogil:
@@ -179,13 +183,31 @@ cdef inline void notify_close(Monitor* m) noexcept nogil:
     m.notify.kept = NULL
 
 
-cdef inline bint notify_take(Monitor* m) noexcept nogil:
-    """Relay one datagram; False if there was none."""
-    cdef ssize_t n = recv(m.notify.source.fd, m.chunk, NOTIFY_LIMIT, MSG_DONTWAIT)
+cdef inline void notify_hand_over(Monitor* m, Passed* passed) noexcept nogil:
+    """Close what came with a message, FDSTORE=1 or BARRIER=1 perhaps, without waiting for it.
+
+    While that lasts no more is read: whoever sends so must wait, and one child is enough.
+    """
+    cdef pid_t child = passed_hand_over(passed)
+    if child < 0:
+        say_errno(
+            m.record, LEVEL_WARNING, b"fds that came with a notification are closed here",
+            strerror(-child))
+        return
+    m.holder = child
+    watch(m, &m.notify.source, 0)
+
+
+cdef inline bint notify_take(Monitor* m, bint last) noexcept nogil:
+    """Relay one datagram; False if there was none. `last`: what is at its end then returns 0."""
+    cdef Passed passed
+    cdef ssize_t n = receive_passed(m.notify.source.fd, m.chunk, NOTIFY_LIMIT, &passed)
     cdef char* out = m.chunk + NOTIFY_LIMIT
     cdef size_t size
-    if n < 0:
+    if n < 0 or (n == 0 and last and not passed.came):
         return False
+    if passed.count:
+        notify_hand_over(m, &passed)
     m.touched = max(m.touched, <size_t>NOTIFY_LIMIT)
     size = notify_filter(m.chunk, n, out)
     if size and not (notify_flush(m) and notify_send(m, out, size)):
@@ -194,7 +216,7 @@ cdef inline bint notify_take(Monitor* m) noexcept nogil:
 
 
 cdef inline void on_notify(Monitor* m, Source* source, uint32_t events) noexcept nogil:
-    notify_take(m)
+    notify_take(m, False)
 
 
 cdef inline void on_notify_timer(Monitor* m) noexcept nogil:
@@ -205,8 +227,16 @@ cdef inline void on_notify_timer(Monitor* m) noexcept nogil:
 
 
 cdef inline void notify_drain(Monitor* m) noexcept nogil:
-    """The container's last words, and a last try with what is kept."""
+    """The container's last words, and a last try with what is kept.
+
+    Nothing new is let in first: what were left in the socket would be closed with it, fds too.
+    """
+    cdef int yes = 1
     cdef int count = 0
-    while m.notify.source.fd >= 0 and count < NOTIFY_LAST and notify_take(m):
+    if m.notify.source.fd < 0:
+        return
+    shutdown(m.notify.source.fd, SHUT_RD)
+    setsockopt(m.notify.source.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes))
+    while count < NOTIFY_LAST and notify_take(m, True):
         count += 1
     notify_flush(m)

@@ -54,6 +54,9 @@ cdef inline void reap(Monitor* m) noexcept nogil:
     while pid > 0:
         if pid == m.record.container_pid and not m.record.ended:
             container_ended(m, exit_code_of(status))
+        elif pid == m.holder:
+            m.holder = 0
+            watch(m, &m.notify.source, EPOLLIN)
         pid = waitpid(-1, &status, WNOHANG)
 
 

@@ -6,7 +6,7 @@ raises nothing: what goes wrong is dealt with where it happens, reported and cou
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from conmon.core.kernel cimport time_t
+from conmon.core.kernel cimport pid_t, time_t
 from conmon.core.record cimport Leave, Record
 
 cdef extern from *:  # sizes of buffers.pxd, in bytes
@@ -168,6 +168,7 @@ cdef struct Monitor:
     bint running
     int stalled               # what streams wait for: clients, log and journal that take no more
     int stalled_clients
+    pid_t holder              # child that has fds which a container passed; 0: none
     int client_count
     int leaver_count
     Timer starved             # set while a client waits that there is no fd for
