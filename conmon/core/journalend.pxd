@@ -25,7 +25,7 @@ from conmon.core.state cimport Monitor
 from conmon.core.timer cimport now_ms
 
 cdef enum:
-    END_PATIENCE = 500        # ms that the exit files wait for a journal that takes nothing
+    END_PATIENCE = 1000       # ms that the exit files wait for a journal that takes nothing
     END_LIMIT = 5000          # ms that they wait for a slow one
 
 
