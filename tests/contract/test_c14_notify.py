@@ -135,6 +135,21 @@ def test_filter(container: Container, host: Host) -> None:
 
 
 @NOT_READY
+def test_nothing_behind_a_datagram_is_read(container: Container, host: Host) -> None:
+    """C14: a datagram that ends inside a name is dropped, whatever an earlier one has left."""
+    launch(container, host.name)
+    names = [b"STATUS=", b"ERRNO=", b"BUSERROR=", b"MONOTONIC_USEC=", b"READY=1", b"STOPPING=1"]
+    for name in names:
+        for size in range(1, len(name)):
+            send(container, b"X" * size + name[size:] + b"left over")
+            send(container, name[:size])
+    send(container, b"STATUS=last")
+    assert host.next() == b"STATUS=last"
+    assert host.nothing()
+    end(container)
+
+
+@NOT_READY
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
