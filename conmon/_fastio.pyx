@@ -627,6 +627,7 @@ def wait_readable(list fds, int timeout_ms):
         if errno == EINTR:
             return []
         # Without memory for it; the container may run by now. They do not block: look at them all.
+        pause.tv_sec = 0
         pause.tv_nsec = 20_000_000
         nanosleep(&pause, NULL)
         return list(fds)

@@ -3,9 +3,9 @@
 The runtime connects to a socket that is named on its command line and sends one fd, the pty's
 master, as SCM_RIGHTS. Nothing here waits: a runtime that dies first is noticed as usual.
 
-Nor does the runtime wait for us (crun and runc send, close and go on to execute the command), so
-what the command is to find must be set at once: between the sending and the command's first look
-there are some milliseconds.
+Nor does the runtime wait for us: runc's init sends, closes and goes on to execute the command; of
+crun one process sends while another becomes the command. So what the command is to find must be
+set at once, before all else: there are a few milliseconds until its first look.
 """
 
 import posix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import time
@@ -378,3 +379,27 @@ def test_silence_costs_nothing(container: Container, host: Host) -> None:
     time.sleep(0.3)  # the measurement: nothing may happen in it
     assert context_switches(container.monitor.pid) == before
     end(container)
+
+
+@pytest.mark.ours("it changes the mode by path, which a link leads elsewhere")
+def test_mode_of_the_socket_is_not_set_by_path(container: Container) -> None:
+    """C14, C21: what a container puts in the socket's place never gets the socket's mode.
+
+    Shown by the calls themselves: the link would have to come between two of them.
+    """
+    trace = container.root / "run" / "trace"
+    container.allow("run/trace", "bundle/notify/notify.sock")
+    directory = inside(container).parent
+    directory.mkdir(exist_ok=True)
+    container.fifo("start")
+    container.command("exit 0")
+    del container.options["--conmon-pidfile"]
+    words = ["strace", "-D", "-qq", "-e", "trace=/chmod|^bind", "-o", str(trace)]
+    container.launch("--sync", "--sdnotify-socket", "@nobody", wrapper=words)
+    container.started()
+    assert stat.S_IMODE(inside(container).stat().st_mode) == 0o777
+    container.open_fifo(container.bundle / "start")
+    assert container.wait_exit_file() == b"0"
+    container.parent_status()
+    assert "notify.sock" in trace.read_text()
+    assert not re.search(r"^chmod|^fchmodat", trace.read_text(), re.MULTILINE)

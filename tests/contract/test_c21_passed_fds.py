@@ -1,4 +1,4 @@
-"""C21.9: an fd that somebody passes to conmon does not hold it up, however long it takes to close."""
+"""C21.9: an fd that somebody passes to conmon does not hold it up, however long its close takes."""
 
 from __future__ import annotations
 
