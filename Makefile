@@ -13,10 +13,13 @@ PEERS ?=
 BENCH_ARGS ?=
 FUZZ_ARGS ?=
 RESULTS ?= bench/results.json
+FAULTS_ARGS ?=
 SECONDS ?= 600
 export PYTHON
 
 BIN = build/venv/bin
+PEER_CONMON = $(patsubst %,--conmon %,$(wildcard /usr/bin/conmon))
+FAULTS = PYTHONPATH=tests $(BIN)/python -P -m faults
 PYTHON_CODE = conmon tests tools demo bench
 CYTHON_CODE = conmon/*.pyx conmon/*.pxd conmon/core/*.pxd tests/fuzz/*.pyx tests/fuzz/*.pxd
 # conmon before it got the image of its interpreter (conmon/_image.pyx); absent without one
@@ -25,7 +28,7 @@ ORDINARY = build/meson/conmon-linked
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
-	test-ordinary test-podman many fuzz faults soak dev contract bench bench-quick \
+	test-ordinary test-podman many fuzz faults faults-page soak dev contract bench bench-quick \
 	bench-instructions bench-page bench-dev \
 	clean
 
@@ -104,6 +107,12 @@ fuzz: dev ## feed random bytes to all that reads foreign ones: SECONDS=3600 for 
 soak: dev ## write numbered lines, and look for any that is lost: SECONDS=600 in all
 	$(BIN)/python -P -m pytest tests/proof --proof-seconds $(SECONDS) \
 	  --timeout $$(($(SECONDS) + 600)) $(PYTEST_ARGS)
+
+faults: dev ## let each system call fail in turn, beside C conmon: FAULTS_ARGS (--session create ...)
+	@$(FAULTS) --conmon build/conmon $(PEER_CONMON) --json build/faults.json $(FAULTS_ARGS)
+
+faults-page: ## write the table of build/faults.json into docs/reliability.md
+	@$(FAULTS).page build/faults.json docs/reliability.md
 
 contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \

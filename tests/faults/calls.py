@@ -24,6 +24,11 @@ _PATH_AT = {
     "readlinkat": 1, "execve": 0, "inotify_add_watch": 1, "statfs": 0, "memfd_create": 0,
     "chdir": 0,
 }  # fmt: skip
+# Arguments that tell calls of one name apart, and are the same in each session.
+_SHOWN = {
+    "mmap": (1, 2, 3), "munmap": (1,), "mprotect": (1, 2), "madvise": (1, 2), "prctl": (0,),
+    "kill": (1,), "clone": (0,),
+}  # fmt: skip
 _FD_FIRST = frozenset({
     "read", "write", "readv", "writev", "pread64", "pwrite64", "close", "fstat", "fstatfs",
     "fsync", "fdatasync", "ftruncate", "lseek", "ioctl", "fcntl", "dup", "dup2", "dup3", "fchmod",
@@ -99,8 +104,8 @@ def describe(pid: int, name: str, arguments: tuple[int, ...], root: str) -> tupl
         words.append(hex(arguments[1]))
     elif name == "epoll_ctl":
         words.append(_fd_target(pid, arguments[2]))
-    elif name in ("mmap", "munmap", "madvise", "mprotect", "prctl", "kill"):
-        words.append(" ".join(hex(each) for each in arguments[1:4]))
+    elif name in _SHOWN:
+        words.append(" ".join(hex(arguments[at]) for at in _SHOWN[name]))
     if name in _PATH_AT:
         words.append(_text(pid, arguments[_PATH_AT[name]]))
     text = " ".join(words).replace(root, "")

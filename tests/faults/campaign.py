@@ -17,7 +17,7 @@ from faults import calls, sessions
 from faults.attempt import attempt
 from faults.frames import Frames
 from faults.stage import Facts
-from faults.tracer import DELAY, Fault, Seen
+from faults.tracer import DELAY, TERM, Fault, Seen
 from faults.verdict import GOOD, judge
 
 #: Beside the rows of the verdicts: the session took another way, and the call did not come.
@@ -100,7 +100,7 @@ class Campaign:
             if errors is None:
                 self.unknown.add(each.key)
                 continue
-            for error in [*errors, *([DELAY] if self.delays else [])]:
+            for error in [*errors, *([DELAY, TERM] if self.delays else [])]:
                 key = key_of(name, each.process, each.key, each.about, error)
                 fault = Fault(each.process, each.call, each.occurrence, error)
                 yield Task(self.conmon, name, fault, key)
@@ -128,7 +128,9 @@ class Campaign:
         return facts
 
     def judge(self, task: Task, facts: Facts) -> tuple[str, str]:
-        row, words = judge(facts, sessions.ALL[task.session].promise, self.usual.get(task.session))
+        promise = sessions.ALL[task.session].promise
+        terminated = task.fault.error == TERM
+        row, words = judge(facts, promise, self.usual.get(task.session), terminated)
         if facts.hit is None and row == "all right":
             return NOT_REACHED, words
         return row, words

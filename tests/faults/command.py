@@ -15,7 +15,7 @@ from harness import conmon_version
 from faults import sessions
 from faults.attempt import attempt
 from faults.campaign import Campaign, Result, processors, run, say_on_stderr
-from faults.tracer import Fault
+from faults.tracer import TERM, Fault
 from faults.verdict import GOOD, judge
 
 
@@ -30,11 +30,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--process", help='of one try: "0" was started, "0.1" is its first child')
     add("--call", help="of one try: name of the system call")
     add("--occurrence", type=int, help="of one try: counted per process, from 1")
-    add("--errno", help="of one try, or of all: ENOSPC ..., or delay")
+    add("--errno", help="of one try, or of all: ENOSPC ..., delay or SIGTERM")
     add("--list", action="store_true", help="only list the calls of the sessions")
     add("--json", type=Path, help="write all results there")
     add("--part", help="K/N: the tries whose hash is K modulo N")
-    add("--no-delays", action="store_true", help="errors only")
+    add("--no-delays", action="store_true", help="errors only, no delays and signals")
     add("--seconds", type=float, default=0, help="begin no more tries after so long")
     add("--workers", type=int, default=processors(), help="tries at once")
     return parser.parse_args(argv)
@@ -62,7 +62,7 @@ def one(options: argparse.Namespace) -> int:
     fault = Fault(options.process, options.call, options.occurrence, options.errno)
     name = options.session[0]
     facts = attempt(options.conmon[0], name, fault)
-    row, words = judge(facts, sessions.ALL[name].promise, None)
+    row, words = judge(facts, sessions.ALL[name].promise, None, fault.error == TERM)
     facts.seen = []
     print(json.dumps(asdict(facts), indent=1))
     print(f"{row}: {words}" if facts.hit else f"not reached; {row}: {words}")

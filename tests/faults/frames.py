@@ -15,10 +15,7 @@ class Frames:
     def __init__(self, program: Path) -> None:
         self._addresses: list[int] = []
         self._names: list[str] = []
-        for path in (program.parent / "meson" / "conmon-symbols", program):
-            self._read(path)
-            if self._addresses:
-                return
+        self._read(program)
 
     def _read(self, path: Path) -> None:
         try:

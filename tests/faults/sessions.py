@@ -58,6 +58,7 @@ def _prepare(stage: Stage, command: str) -> None:
         "bundle/start", "bundle/go", "bundle/gate", "bundle/command", "bundle/ran",
         "bundle/process.json", "run/stdout", "run/stderr", "logs/moved",
     )  # fmt: skip
+    container.peer_leaves("bundle/attach")  # at each end by an error
 
 
 def _exit_command(stage: Stage) -> None:
@@ -216,7 +217,7 @@ def crio(stage: Stage) -> None:
     stage.attach()
     _go(stage, "start")
     _client_has(stage, b"out 19.")
-    _tell(stage, b"2 0 0\n")
+    _reopen(stage)
     _finish(stage)
 
 

@@ -219,7 +219,8 @@ class Stage:
             targets = open_fds(self.monitor()).values()
             root = str(self.container.root)
             names = (target.replace(root, "").partition(":[")[0] for target in targets)
-            self.facts.fds = dict(Counter(re.sub(r"^/logs/.*", "/logs", name) for name in names))
+            plain = (re.sub(r"^/(logs|persist|exits)/.*", r"/\1", name) for name in names)
+            self.facts.fds = dict(Counter(plain))
 
     # End
 

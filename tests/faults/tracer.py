@@ -24,8 +24,9 @@ from typing import Any
 from faults import calls, ptrace
 from faults.ptrace import Entry, Exit
 
-#: Pretended errors that are none: the call is made, but late.
+#: Instead of an error: the call is made, but late; or a signal comes in, and the call is made.
 DELAY = "delay"
+TERM = "SIGTERM"
 _DELAY_S = 0.05
 _SIGSTOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
@@ -175,8 +176,11 @@ class Tracer:
         assert self.fault is not None
         key, about = calls.describe(pid, name, entry.arguments, self.root)
         self.hit = {"key": key, "about": about, "pid": pid, "stack": stack_words(pid, entry)}
-        if self.fault.error == DELAY:
-            time.sleep(_DELAY_S)
+        if self.fault.error in (DELAY, TERM):
+            if self.fault.error == DELAY:
+                time.sleep(_DELAY_S)
+            else:
+                os.kill(pid, signal.SIGTERM)
             self._done = True
             return
         process.spoilt = -int(getattr(errno, self.fault.error))

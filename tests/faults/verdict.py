@@ -35,18 +35,37 @@ _SPIN_S = 1.0
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 _MARK = re.compile(r"bytes of output were not logged")
 
+#: Exit codes of a container that was ended on the way.
+_KILLED, _TERMINATED = 137, 143
+
 Verdict = tuple[str, str]
 
 
-def judge(facts: Facts, promise: Promise, usual: Facts | None) -> Verdict:
-    """Row and words; `usual` is the same session without a fault."""
+def judge(facts: Facts, promise: Promise, usual: Facts | None, terminated: bool = False) -> Verdict:
+    """Row and words; `usual` is the same session without a fault.
+
+    `terminated`: conmon was told to end, which it may pass on to the container.
+    """
     for rule in (_broken, _alive, _crash, _torn):
         if found := rule(facts):
             return found
     told = _told(facts)
+    if terminated and not facts.container_left and _ended_as_asked(facts, promise, told):
+        return _leftovers(facts, usual)
     if told is None or told < 0:
         return _refused(facts, promise, told)
     return _started(facts, promise, usual)
+
+
+def _ended_as_asked(facts: Facts, promise: Promise, told: int | None) -> bool:
+    """Whether a signal has ended conmon before there was a container, or the container."""
+    if promise.report and told in (_TERMINATED, _KILLED):
+        return True
+    if told is None or told < 0:
+        return True
+    codes = {facts.persist, facts.exit}
+    ended = codes <= {str(_TERMINATED), str(_KILLED)} and len(codes) == 1
+    return ended and (facts.exit_command or not promise.exit_command)
 
 
 def _broken(facts: Facts) -> Verdict | None:
@@ -132,7 +151,7 @@ def _started(facts: Facts, promise: Promise, usual: Facts | None) -> Verdict:
 
 
 def _codes(facts: Facts, promise: Promise) -> Verdict | None:
-    expected = 137 if facts.killed else CODE
+    expected = _KILLED if facts.killed else CODE
     if promise.report:
         told = _told(facts)
         return None if told == expected else ("started, the exit code lost", _words(facts))

@@ -1,0 +1,72 @@
+"""A tenth of the fault injection, another tenth each day; `make faults` is all of it (C20)."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from faults import known, ptrace, sessions
+from faults.attempt import attempt
+from faults.campaign import Campaign, processors, run
+from faults.tracer import Fault
+from faults.verdict import judge
+
+_PARTS = 10
+#: No try is begun after so long, in seconds; what was left out is printed.
+_SECONDS = 75.0
+
+pytestmark = [
+    pytest.mark.skipif(
+        not ptrace.known_processor(), reason="no tracer for this processor: faults/ptrace.py"
+    ),
+    pytest.mark.ours("the list of what is known to end badly is of this conmon"),
+]
+
+
+def _part() -> int:
+    """FAULTS_PART, or the day's."""
+    return int(os.environ.get("FAULTS_PART", time.time() // 86400)) % _PARTS
+
+
+@pytest.mark.parametrize("name", sessions.ALL)
+def test_session_without_a_fault(conmon_path: Path, name: str) -> None:
+    """C4, C17: each session that faults are tried in works when there is none, under a tracer."""
+    facts = attempt(conmon_path, name, None)
+    assert judge(facts, sessions.ALL[name].promise, None)[0] == "all right", facts
+    assert len({each["process"] for each in facts.seen}) >= 3
+
+
+def test_fault_strikes(conmon_path: Path) -> None:
+    """C6.3: the call that is named fails, once, and the parent is told why."""
+    fault = Fault("0.1", "socket", 1, "EMFILE")
+    facts = attempt(conmon_path, "create", fault)
+    assert facts.hit is not None
+    assert judge(facts, sessions.ALL["create"].promise, None)[0] == "refused with the reason"
+    assert "Too many open files" in "".join(facts.messages)
+
+
+def test_tenth_of_all_faults(conmon_path: Path) -> None:
+    """C6, C7, C17, C20: whatever fails, the exit code arrives or the parent hears why not."""
+    part = _part()
+    campaign = Campaign(conmon_path, sessions.ALL)
+    tasks = campaign.list_tries()
+    assert not campaign.unfit, campaign.unfit
+    assert not campaign.unknown, f"not in errnos.toml: {sorted(campaign.unknown)}"
+    tasks = [task for task in tasks if task.part(_PARTS) == part]
+    random.Random(part).shuffle(tasks)
+    made = run(campaign, tasks, _SECONDS, processors(), print)
+    print(f"FAULTS_PART={part}: {len(made)} of {len(tasks)} tries:", Counter(r.row for r in made))
+    new, gone = known.compare([asdict(each) for each in made])
+    listed = "".join(
+        f"\n{each['row']} {each['again']}: {each['key']}\n  {each['words']}\n"
+        f"  PYTHONPATH=tests python3 -m faults {each['command']}"
+        for each in new
+    )
+    assert not new, f"FAULTS_PART={part}: unwanted, and not in known.toml:{listed}"
+    assert not gone, f"no longer unwanted; take out of known.toml: {gone}"
