@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,9 +29,12 @@ def _room() -> Path:
     return Path(tempfile.mkdtemp(prefix="faults-", dir=base))
 
 
-def _play(conmon: Path, session: sessions.Session, fault: Fault | None, root: Path) -> Facts:
+UsualFds = dict[str, int] | None
+
+
+def _play(stage_of: Callable[[Guard], Stage], session: sessions.Session) -> Facts:
     with Guard() as guard:
-        stage = Stage(conmon, root, guard, fault)
+        stage = stage_of(guard)
         try:
             session.play(stage)
         except Gone:
@@ -46,16 +50,14 @@ def _play(conmon: Path, session: sessions.Session, fault: Fault | None, root: Pa
     return stage.facts
 
 
-def _in_child(
-    conmon: Path, session: sessions.Session, fault: Fault | None, root: Path, write: int
-) -> None:
+def _in_child(stage_of: Callable[[Guard], Stage], session: sessions.Session, write: int) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     begin = time.monotonic()
     try:
-        facts = _play(conmon, session, fault, root)
+        facts = _play(stage_of, session)
     except BaseException:
         facts = Facts(broken=traceback.format_exc(limit=-3))
     facts.seconds = time.monotonic() - begin
@@ -64,15 +66,22 @@ def _in_child(
         data = data[os.write(write, data) :]
 
 
-def attempt(conmon: Path, name: str, fault: Fault | None) -> Facts:
-    """Play a session with a fault, or without one. Never takes longer than three bounds."""
+def attempt(conmon: Path, name: str, fault: Fault | None, usual_fds: UsualFds = None) -> Facts:
+    """Play a session with a fault, or without one. Never takes longer than three bounds.
+
+    `usual_fds`: what the monitor holds open when there is no fault.
+    """
     root = _room()
+
+    def stage_of(guard: Guard) -> Stage:
+        return Stage(conmon, root, guard, fault, usual_fds)
+
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(read)
-            _in_child(conmon, sessions.ALL[name], fault, root, write)
+            _in_child(stage_of, sessions.ALL[name], write)
         finally:
             os._exit(0)
     os.close(write)

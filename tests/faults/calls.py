@@ -29,6 +29,7 @@ _SHOWN = {
     "mmap": (1, 2, 3), "munmap": (1,), "mprotect": (1, 2), "madvise": (1, 2), "prctl": (0,),
     "kill": (1,), "clone": (0,),
 }  # fmt: skip
+_OPTIONS = {"wait4": 2, "waitid": 3}
 _FD_FIRST = frozenset({
     "read", "write", "readv", "writev", "pread64", "pwrite64", "close", "fstat", "fstatfs",
     "fsync", "fdatasync", "ftruncate", "lseek", "ioctl", "fcntl", "dup", "dup2", "dup3", "fchmod",
@@ -80,6 +81,20 @@ def _fd_target(pid: int, fd: int) -> str:
     return re.sub(r":\[\d+\]", ":", target)
 
 
+def _blocks(pid: int, fd: int) -> bool:
+    try:
+        info = Path(f"/proc/{pid}/fdinfo/{fd & 0xFFFFFFFF}").read_text()
+    except OSError:
+        return False
+    flags = re.search(r"^flags:\s*(\d+)", info, re.MULTILINE)
+    return flags is not None and not int(flags[1], 8) & os.O_NONBLOCK
+
+
+def plain(text: str) -> str:
+    """Without what differs from one session to the next: pids, random endings of names."""
+    return re.sub(r"\d{4,}|(?<=\.)\w{6}$", "N", text)
+
+
 def _text(pid: int, address: int) -> str:
     try:
         with open(f"/proc/{pid}/mem", "rb", 0) as memory:
@@ -91,12 +106,19 @@ def _text(pid: int, address: int) -> str:
 
 
 def describe(pid: int, name: str, arguments: tuple[int, ...], root: str) -> tuple[str, str]:
-    """The key of a call in the table, `name` or `name:kind`, and what it is about, in words."""
+    """The key of a call in the table, and what the call is about, in words.
+
+    The key is `name` or `name:kind`; `name:kind:blocks` where the call waits as it should.
+    """
     key, words = name, []
     if name in _FD_FIRST:
         target = _fd_target(pid, arguments[0])
         key = f"{name}:{kind_of(target)}"
         words.append(target)
+        if name in ("read", "write", "readv", "writev") and _blocks(pid, arguments[0]):
+            key += ":blocks"
+    if name in _OPTIONS and arguments[_OPTIONS[name]] & os.WNOHANG:
+        key = f"{name}:WNOHANG"
     if name == "fcntl":
         key = f"fcntl:{_FCNTL.get(arguments[1], 'other')}"
         words.append(key.partition(":")[2])
@@ -109,7 +131,7 @@ def describe(pid: int, name: str, arguments: tuple[int, ...], root: str) -> tupl
     if name in _PATH_AT:
         words.append(_text(pid, arguments[_PATH_AT[name]]))
     text = " ".join(words).replace(root, "")
-    return key, re.sub(r"\d{4,}|(?<=\.)\w{6,}$", "N", text)
+    return key, plain(text)
 
 
 @functools.cache
@@ -120,8 +142,9 @@ def _table() -> dict[str, list[str]]:
 def errors(key: str) -> list[str] | None:
     """The names of the errors to try; None for a call that the table does not know."""
     table = _table()
-    name, _, _ = key.partition(":")
-    found = table.get(key, table.get(name))
-    if found is not None:
-        assert all(hasattr(errno, each) for each in found), (key, found)
-    return found
+    base, blocks = key.removesuffix(":blocks"), key.endswith(":blocks")
+    found = table.get(base, table.get(base.partition(":")[0]))
+    if found is None:
+        return None
+    assert all(hasattr(errno, each) for each in found), (key, found)
+    return [each for each in found if not (blocks and each == "EAGAIN")]

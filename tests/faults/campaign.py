@@ -34,6 +34,7 @@ class Task:
     session: str
     fault: Fault
     key: str
+    kind: str  # key of the call in the table of errors
 
     def part(self, parts: int) -> int:
         """Tries of one key are always in the same part."""
@@ -103,7 +104,7 @@ class Campaign:
             for error in [*errors, *([DELAY, TERM] if self.delays else [])]:
                 key = key_of(name, each.process, each.key, each.about, error)
                 fault = Fault(each.process, each.call, each.occurrence, error)
-                yield Task(self.conmon, name, fault, key)
+                yield Task(self.conmon, name, fault, key, each.key)
 
     def make(self, task: Task) -> Result:
         """Make one try; what is unwanted is tried again, to tell the rare from the sure."""
@@ -121,17 +122,18 @@ class Campaign:
         )  # fmt: skip
 
     def _try(self, task: Task) -> Facts:
-        facts = attempt(self.conmon, task.session, task.fault)
-        for _ in range(_AGAIN):
-            if facts.hit is None:
-                facts = attempt(self.conmon, task.session, task.fault)
+        usual = self.usual[task.session].fds
+        for _ in range(1 + _AGAIN):
+            facts = attempt(self.conmon, task.session, task.fault, usual)
+            if facts.hit is not None and facts.hit["key"] == task.kind:
+                break
         return facts
 
     def judge(self, task: Task, facts: Facts) -> tuple[str, str]:
         promise = sessions.ALL[task.session].promise
         terminated = task.fault.error == TERM
         row, words = judge(facts, promise, self.usual.get(task.session), terminated)
-        if facts.hit is None and row == "all right":
+        if facts.hit["key"] != task.kind if facts.hit is not None else row in GOOD:
             return NOT_REACHED, words
         return row, words
 

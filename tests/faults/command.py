@@ -61,8 +61,9 @@ def list_calls(options: argparse.Namespace) -> int:
 def one(options: argparse.Namespace) -> int:
     fault = Fault(options.process, options.call, options.occurrence, options.errno)
     name = options.session[0]
-    facts = attempt(options.conmon[0], name, fault)
-    row, words = judge(facts, sessions.ALL[name].promise, None, fault.error == TERM)
+    usual = attempt(options.conmon[0], name, None)
+    facts = attempt(options.conmon[0], name, fault, usual.fds)
+    row, words = judge(facts, sessions.ALL[name].promise, usual, fault.error == TERM)
     facts.seen = []
     print(json.dumps(asdict(facts), indent=1))
     print(f"{row}: {words}" if facts.hit else f"not reached; {row}: {words}")

@@ -155,7 +155,7 @@ def rotate(stage: Stage) -> None:
     stage.launch()
     _started(stage)
     _go(stage, "start")
-    stage.wait(lambda: stage.container.log.with_name("ctr.log.1").exists(), "first rotation")
+    stage.wait(lambda: b"err 19." in stage.logged(), "the first lines in the log")
     _tell(stage, b"2 0 0\n")
     _finish(stage)
 

@@ -28,6 +28,8 @@ from faults.tracer import Fault, Side
 
 #: A session takes a tenth of a second. What has not ended after this many hangs.
 BOUND_S = 10.0
+#: How often a monitor with too many fds is looked at again, 5 ms or an event later.
+_FD_LOOKS = 100
 
 
 class Hang(Exception):
@@ -45,6 +47,7 @@ class Facts:
     statuses: dict[int, int] = field(default_factory=dict)
     cpu_s: float = 0.0
     parent: int = 0
+    monitor: int = 0
     messages: list[str] = field(default_factory=list)
     attach_messages: list[str] = field(default_factory=list)
     stderr: str = ""
@@ -70,9 +73,17 @@ class Facts:
 class Stage:
     """A container with its conmon, traced; waits that see everything that happens meanwhile."""
 
-    def __init__(self, conmon: Path, root: Path, guard: Guard, fault: Fault | None) -> None:
+    def __init__(
+        self,
+        conmon: Path,
+        root: Path,
+        guard: Guard,
+        fault: Fault | None,
+        usual_fds: dict[str, int] | None,
+    ) -> None:
         self.container = Container(conmon, root, guard)
         self.fault = fault
+        self._usual_fds = usual_fds
         self.facts = Facts()
         self.client: Client | None = None
         self._side: Side | None = None
@@ -214,13 +225,27 @@ class Stage:
         return 0
 
     def note_fds(self) -> None:
-        """What the monitor holds open now."""
-        with contextlib.suppress(OSError):
+        """What the monitor holds open now; what is on its way may take a moment."""
+        for _ in range(_FD_LOOKS):
+            self.facts.fds = self._fds()
+            if not Counter(self.facts.fds) - Counter(self._usual_fds or self.facts.fds):
+                return
+            self._poll()
+
+    def _fds(self) -> dict[str, int]:
+        try:
             targets = open_fds(self.monitor()).values()
-            root = str(self.container.root)
-            names = (target.replace(root, "").partition(":[")[0] for target in targets)
-            plain = (re.sub(r"^/(logs|persist|exits)/.*", r"/\1", name) for name in names)
-            self.facts.fds = dict(Counter(plain))
+        except OSError:
+            return {}
+        root = str(self.container.root)
+        names = (target.replace(root, "").partition(":[")[0] for target in targets)
+        return dict(Counter(re.sub(r"^/(logs|persist|exits)/.*", r"/\1", name) for name in names))
+
+    def logged(self) -> bytes:
+        """What is in the log's files, oldest first."""
+        logs = self.container.root / "logs"
+        texts = (content(logs / name) or "" for name in log_files(logs))
+        return "".join(texts).encode("latin-1")
 
     # End
 
@@ -253,8 +278,8 @@ class Stage:
         facts.persist = content(container.persist_exit)
         facts.exit = content(container.exit_file)
         facts.exit_command = (container.root / "after" / "recorded").exists()
-        logs = container.root / "logs"
-        facts.log = "".join(content(logs / name) or "" for name in log_files(logs))
+        facts.log = self.logged().decode("latin-1")
+        facts.monitor = self.monitor()
         facts.files = sorted(container.unexpected())
         facts.stderr = container.stderr.decode("latin-1").replace(str(container.root), "")
 

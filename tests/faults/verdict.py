@@ -11,6 +11,7 @@ from typing import Any
 
 from harness_log import RECORD
 
+from faults.calls import plain
 from faults.sessions import CODE, Promise
 from faults.stage import Facts
 
@@ -145,9 +146,15 @@ def _started(facts: Facts, promise: Promise, usual: Facts | None) -> Verdict:
     for rule in (_codes, _log, _client):
         if found := rule(facts, promise):
             return found
-    if promise.exit_command and not facts.exit_command:
+    if promise.exit_command and not facts.exit_command and not _says_so(facts):
         return "exit command not run", _words(facts)
     return _leftovers(facts, usual)
+
+
+def _says_so(facts: Facts) -> bool:
+    """Whether the exit command could not be executed, and conmon's own status tells that."""
+    hit = facts.hit or {}
+    return hit.get("key") == "execve" and facts.statuses.get(facts.monitor, 0) != 0
 
 
 def _codes(facts: Facts, promise: Promise) -> Verdict | None:
@@ -203,5 +210,5 @@ def _files(facts: Facts, usual: Facts | None) -> list[str]:
     spared = set(usual.files) if usual is not None else set()
     hit = facts.hit or {}
     if str(hit.get("key", "")).startswith("unlink"):
-        spared |= {name for name in facts.files if str(hit["about"]).endswith(name[-6:])}
+        spared |= {name for name in facts.files if str(hit["about"]).endswith(plain(name)[-6:])}
     return sorted(set(facts.files) - spared)
