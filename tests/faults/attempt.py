@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
 import select
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -21,6 +23,8 @@ from faults import sessions
 from faults.stage import BOUND_S, Facts, Gone, Hang, Stage
 from faults.tracer import Fault
 
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 _BOUND_S = 3 * BOUND_S + 10
 
 
@@ -53,8 +57,10 @@ def _play(stage_of: Callable[[Guard], Stage], session: sessions.Session) -> Fact
 def _in_child(stage_of: Callable[[Guard], Stage], session: sessions.Session, write: int) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # a campaign that is broken off leaves nothing
     begin = time.monotonic()
     try:
         facts = _play(stage_of, session)
@@ -83,6 +89,7 @@ def attempt(conmon: Path, name: str, fault: Fault | None, usual_fds: UsualFds = 
             os.close(read)
             _in_child(stage_of, sessions.ALL[name], write)
         finally:
+            shutil.rmtree(root, ignore_errors=True)
             os._exit(0)
     os.close(write)
     try:

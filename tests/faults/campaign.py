@@ -163,6 +163,8 @@ def run(
     with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=200) as pool:
         for result in pool.imap_unordered(_make, tasks):
             results.append(result)
+            if result.row not in (*GOOD, NOT_REACHED):
+                say(f"{result.row}: {result.key}: python -m faults {result.command}")
             if len(results) % 100 == 0:
                 say(progress(results, len(tasks), time.monotonic() - begin))
             if 0 < seconds < time.monotonic() - begin:

@@ -39,7 +39,11 @@ def test_session_without_a_fault(conmon_path: Path, name: str) -> None:
     """C4, C17: each session that faults are tried in works when there is none, under a tracer."""
     facts = attempt(conmon_path, name, None)
     assert judge(facts, sessions.ALL[name].promise, None)[0] == "all right", facts
-    assert len({each["process"] for each in facts.seen}) >= 3
+    last = {each["process"]: each["call"] for each in facts.seen}
+    assert len(last) >= 3
+    # what executes the runtime is let go of there, and conmon itself goes on to its end
+    assert list(last.values()).count("execve") == 1 + facts.exit_command
+    assert "exit_group" in last.values()
 
 
 def test_fault_strikes(conmon_path: Path) -> None:
