@@ -14,7 +14,7 @@ from harness import conmon_version
 
 from faults import sessions
 from faults.attempt import attempt
-from faults.campaign import Campaign, Result, processors, run, say_on_stderr
+from faults.campaign import Campaign, Result, at_once, run, say_on_stderr
 from faults.tracer import TERM, Fault
 from faults.verdict import GOOD, judge
 
@@ -36,7 +36,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--part", help="K/N: the tries whose hash is K modulo N")
     add("--no-delays", action="store_true", help="errors only, no delays and signals")
     add("--seconds", type=float, default=0, help="begin no more tries after so long")
-    add("--workers", type=int, default=processors(), help="tries at once")
+    add("--workers", type=int, default=at_once(), help="tries at once")
     return parser.parse_args(argv)
 
 
