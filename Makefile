@@ -28,8 +28,8 @@ ORDINARY = build/meson/conmon-linked
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
-	test-ordinary test-podman many fuzz faults faults-page soak dev contract bench bench-quick \
-	bench-instructions bench-page bench-dev \
+	test-ordinary test-podman many fuzz faults faults-page soak check-sanitized dev contract \
+	bench bench-quick bench-instructions bench-page bench-dev \
 	clean
 
 all: ## build build/conmon
@@ -113,6 +113,10 @@ faults: dev ## let each system call fail in turn, beside C conmon: FAULTS_ARGS (
 
 faults-page: ## write the table of build/faults.json into docs/reliability.md
 	@$(FAULTS).page build/faults.json docs/reliability.md
+
+check-sanitized: dev ## run the core's and the contract's tests with AddressSanitizer and UBSan
+	@tools/build-sanitized.sh
+	tools/test-sanitized.sh $(BIN)/python $(PYTEST_ARGS)
 
 contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \
