@@ -66,7 +66,7 @@ def send(container: Container, port: int, count: int) -> None:
     short = container.root / "n"
     short.symlink_to(container.bundle / "notify" / "notify.sock")
     container.allow("n")
-    words = [sys.executable, "-I", "-c", SENDER, short, str(port), str(count)]
+    words = [sys.executable, "-I", "-c", SENDER, str(short), str(port), str(count)]
     container.monitor.signal(signal.SIGSTOP)
     subprocess.run(words, timeout=TIMEOUT_S, check=True)
     container.monitor.signal(signal.SIGCONT)

@@ -1,9 +1,10 @@
 """podman exec -it: what the command finds on its terminal in its first moment. Asked once.
 
-No runtime waits until its terminal was taken. Under crun it is not even the process that becomes the
-command that sends it, so that one may look first, with any conmon. runc's has a few milliseconds of
-work to do in between; a machine may be busy for longer than that, so half of the sessions must be
-right here. tests/contract/test_c21_terminal.py makes the runtime wait, and wants all.
+No runtime waits until its terminal was taken. Under crun it is not even the process that becomes
+the command that sends it, so that one may look first, with any conmon. runc's has a few
+milliseconds of work to do in between; a machine may be busy for longer than that, so half of the
+sessions must be right here. tests/contract/test_c21_terminal.py makes the runtime wait, and wants
+all.
 """
 
 import pytest
