@@ -1,5 +1,6 @@
 """What conmon does to its own process: oom score, daemon, session (C4 steps 3, 6, 7, 11, 12)."""
 
+import errno
 import posix
 
 from conmon import _fastio, diag
@@ -7,6 +8,7 @@ from conmon import _fastio, diag
 Texts = dict[str, "bytes | list[bytes] | None"]
 
 _OOM_SCORE = b"/proc/self/oom_score_adj"
+_DUP_TRIES = 100
 
 
 def protect_from_oom_killer() -> int | None:
@@ -55,11 +57,23 @@ def daemonize(pidfile: bytes | None) -> None:
     _fastio.close_fd(gate_write)
 
 
+def _dup2(fd: int, number: int) -> None:
+    """dup2(2) again where it was interrupted, or met an open(2). OSError."""
+    for _ in range(_DUP_TRIES):
+        try:
+            posix.dup2(fd, number)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINTR, errno.EBUSY):
+                raise
+    posix.dup2(fd, number)
+
+
 def drop_stdio(null: int) -> None:
     """Let go of the caller's stdio: podman waits until nobody holds it."""
     for fd in (0, 1, 2):
         try:
-            posix.dup2(null, fd)
+            _dup2(null, fd)
         except OSError as error:  # not worth a container that may run by now
             diag.warn(b"Failed to let go of fd %d: %b" % (fd, diag.strerror(error)))
 

@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--proof-seconds",
         metavar="N",
         type=float,
-        default=90.0,
+        default=60.0,
         help="how long the rounds of tests/proof go on, all together (default: %(default)s)",
     )
     group.addoption(

@@ -113,7 +113,7 @@ cdef inline bint client_read(Monitor* m, Client* client) noexcept nogil:
     if n < 0 and errno == ECONNRESET:
         # it went with output unread; what it has sent comes after this one error
         n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
-    if n < 0 and (errno == EAGAIN or errno == EINTR):
+    if n < 0 and (errno == EAGAIN or errno == EINTR or errno == ENOMEM):
         return False
     if n > 0:
         m.touched = max(m.touched, <size_t>n)

@@ -6,7 +6,7 @@ clients together: whichever is behind, no more waits than QUEUE_LIMIT, the chunk
 and what the container's pipes held at its end.
 """
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
@@ -67,6 +67,11 @@ cdef inline size_t frame_size(const char* frame) noexcept nogil:
     return <unsigned char>frame[0] | (<size_t><unsigned char>frame[1] << 8)
 
 
+cdef inline bint passing(int failure) noexcept nogil:
+    """Whether a send may succeed later: its socket, or the kernel's memory, is full for now."""
+    return failure == EAGAIN or failure == ENOBUFS or failure == ENOMEM
+
+
 cdef inline int client_send_queued(Monitor* m, Client* client) noexcept nogil:
     """Send some of what waits, in one system call; how many packets, or -1 with errno."""
     cdef Queue* queue = &m.backlog.queue
@@ -96,7 +101,7 @@ cdef inline void client_flush(Monitor* m, Client* client) noexcept nogil:
     while client_due(m, client):
         if client_send_queued(m, client) >= 0 or errno == EINTR:
             continue
-        if errno != EAGAIN:
+        if not passing(errno):
             client_end_output(m, client)
             return
         break
@@ -127,7 +132,7 @@ cdef inline int client_send(
         count += 1
         at += PACKET_DATA
     sent = sendmmsg(client.source.fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL)
-    if sent < 0 and errno != EAGAIN and errno != EINTR:
+    if sent < 0 and errno != EINTR and not passing(errno):
         client_end_output(m, client)
     return max(sent, 0)
 

@@ -97,8 +97,9 @@ cdef inline bint notify_matters(const char* message, size_t size) noexcept nogil
     """Whether a message says how far the service is, which nothing later makes up for."""
     cdef const char* end = message + size
     while message != NULL and message < end:
-        if (strncmp(message, b"READY=", 6) == 0 or strncmp(message, b"RELOADING=", 10) == 0
-                or strncmp(message, b"STOPPING=", 9) == 0):
+        size = end - message
+        if (begins(message, size, b"READY=") or begins(message, size, b"RELOADING=")
+                or begins(message, size, b"STOPPING=")):
             return True
         message = <const char*>memchr(message, c"\n", end - message)
         if message != NULL:

@@ -1,6 +1,6 @@
 """Starting the OCI runtime (C4 step 16): everything between fork and exec."""
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EBUSY, EINTR, errno
 from libc.string cimport strerror, strlen, strncmp
 
 from conmon.core.ending cimport set_oom_score
@@ -25,15 +25,22 @@ cdef struct Spawn:
     sigset_t* mask        # the caller's signal mask
 
 
+cdef inline void put_fd(int fd, int number) noexcept nogil:
+    """dup2(2) until it succeeds: no container is to start with another stream than its own."""
+    while dup2(fd, number) < 0:
+        if errno != EINTR and errno != EBUSY:
+            _exit(127)
+
+
 cdef inline void spawn_stdio(const Spawn* spawn) noexcept nogil:
     cdef int i
     for i in range(3):
         if spawn.stdio[i] == SPAWN_NULL:
-            dup2(spawn.null_fd, i)
+            put_fd(spawn.null_fd, i)
         elif spawn.stdio[i] >= 0:
             # so that a container without root can open /dev/stdout anew
             fchmod(spawn.stdio[i], 0o777)
-            dup2(spawn.stdio[i], i)
+            put_fd(spawn.stdio[i], i)
 
 
 cdef inline void spawn_listen_pid(char* variable, size_t size) noexcept nogil:

