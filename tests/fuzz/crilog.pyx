@@ -9,7 +9,9 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from conmon.core.kernel cimport MFD_CLOEXEC, ftruncate, memfd_create, pread
+from conmon.core.kernel cimport (
+    EPOLL_CLOEXEC, MFD_CLOEXEC, epoll_create1, ftruncate, memfd_create, pread,
+)
 from conmon.core.logfile cimport log_flush
 from conmon.core.monitor cimport monitor_open
 from conmon.core.record cimport Record
@@ -144,14 +146,14 @@ cdef void check_log(size_t size, int count) noexcept nogil:
 cdef public int LLVMFuzzerInitialize(int* argc, char*** argv) noexcept nogil:
     global log_fd, written, read_back
     memset(&record, 0, sizeof(record))
-    record.stdout_fd = record.stderr_fd = record.stdin_fd = record.attach_fd = -1
-    record.ctl_fd = record.winsz_fd = record.notify_fd = record.held_fd = -1
-    record.log_dir_fd = record.sync_fd = -1
+    # no fds but these
+    memset(&record.stdout_fd, 0xff, <char*>&record.held_stdout_size - <char*>&record.stdout_fd)
     record.log_level = -1
     record.log_fd = log_fd = memfd_create(b"log", MFD_CLOEXEC)
     written = <char*>malloc(ROOM)
     read_back = <char*>malloc(ROOM * (HEADER + 2))
-    hold(monitor_open(&monitor, &record) == 0, b"a monitor")
+    record.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+    monitor_open(&monitor, &record)
     return 0
 
 

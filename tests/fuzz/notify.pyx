@@ -42,11 +42,6 @@ cdef public int __wrap_socket(int domain, int kind, int protocol) noexcept nogil
     return HOST
 
 
-cdef public int __wrap_timerfd_settime(
-        int fd, int flags, const void* when, void* old) noexcept nogil:
-    return 0
-
-
 cdef public ssize_t __wrap_sendto(
         int fd, const char* data, size_t size, int flags, const void* to,
         unsigned int to_size) noexcept nogil:
