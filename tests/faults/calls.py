@@ -30,6 +30,7 @@ _SHOWN = {
     "kill": (1,), "clone": (0,),
 }  # fmt: skip
 _OPTIONS = {"wait4": 2, "waitid": 3}
+_FLAGS = {"open": 1, "openat": 2}
 _FD_FIRST = frozenset({
     "read", "write", "readv", "writev", "pread64", "pwrite64", "close", "fstat", "fstatfs",
     "fsync", "fdatasync", "ftruncate", "lseek", "ioctl", "fcntl", "dup", "dup2", "dup3", "fchmod",
@@ -91,7 +92,9 @@ def _blocks(pid: int, fd: int) -> bool:
 
 
 def plain(text: str) -> str:
-    """Without what differs from one session to the next: pids, random endings of names."""
+    """Without what differs from one session to the next: pids, fds, random endings of names."""
+    text = re.sub(r"/sys/fs/cgroup/.*/", "/sys/fs/cgroup/N/", text)
+    text = re.sub(r"/proc/self/fd/\d+", "/proc/self/fd/N", text)
     return re.sub(r"\d{4,}|(?<=\.)\w{6}$", "N", text)
 
 
@@ -117,6 +120,10 @@ def describe(pid: int, name: str, arguments: tuple[int, ...], root: str) -> tupl
         words.append(target)
         if name in ("read", "write", "readv", "writev") and _blocks(pid, arguments[0]):
             key += ":blocks"
+    if name in _FLAGS and not arguments[_FLAGS[name]] & (
+        os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
+    ):
+        key = f"{name}:old"
     if name in _OPTIONS and arguments[_OPTIONS[name]] & os.WNOHANG:
         key = f"{name}:WNOHANG"
     if name == "fcntl":

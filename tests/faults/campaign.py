@@ -96,12 +96,16 @@ class Campaign:
         return tasks
 
     def _tasks(self, name: str, seen: Iterable[Seen]) -> Iterator[Task]:
+        seen = list(seen)
+        others = {each.process for each in seen if each.call == "execve"}
         for each in seen:
             errors = calls.errors(each.key)
             if errors is None:
                 self.unknown.add(each.key)
                 continue
-            for error in [*errors, *([DELAY, TERM] if self.delays else [])]:
+            # a signal to what is about to be the runtime or the exit command is not conmon's
+            signals = [] if each.process in others else [TERM]
+            for error in [*errors, *([DELAY, *signals] if self.delays else [])]:
                 key = key_of(name, each.process, each.key, each.about, error)
                 fault = Fault(each.process, each.call, each.occurrence, error)
                 yield Task(self.conmon, name, fault, key, each.key)
