@@ -15,6 +15,77 @@ def lines(text: str) -> tuple[str, ...]:
 
 ALLOWED: list[Difference] = [
     # --- cures ------------------------------------------------------------------------------
+    *(
+        Difference(
+            Kind.CURE,
+            "Why a command line is refused is told on the sync pipe, too",
+            "C4.5: after the start byte was taken. C conmon ends before, and the caller, which may "
+            "still have to write the byte, sees a broken pipe and no reason.",
+            (scenario,),
+            (f'sync pipe | ours | {{"data": -1, "message": "{text}"}}',),
+        )
+        for scenario, text in (
+            ("unknown option", "option parsing failed: Unknown option --bogus"),
+            ("two faults", "option parsing failed: Unknown option --bogus"),
+            ("unknown letter", "option parsing failed: Unknown option -Z"),
+            ("missing value", "option parsing failed: Missing argument for --timeout"),
+            (
+                "no integer",
+                "option parsing failed: Cannot parse integer value ?abc? for --log-size-max",
+            ),
+            (
+                "integer out of range",
+                "option parsing failed: Integer value ?2147483648? for --timeout out of range",
+            ),
+            ("no container id", "Container ID not provided. Use --cid"),
+            ("no uuid", "Container UUID not provided. Use --cuuid"),
+            ("no runtime", "Runtime path not provided. Use --runtime"),
+            (
+                "runtime not there",
+                r"Runtime path \/no\/such\/runtime is not valid No such file or directory",
+            ),
+            ("log level", "No such log level foo"),
+            ("exec and restore", "Cannot use 'exec' and 'restore' at the same time"),
+            ("attach without exec", "Attach can only be specified with exec"),
+            (
+                "exec without a process",
+                "Exec process spec path not provided. Use --exec-process-spec",
+            ),
+            (
+                "negative exit delay",
+                "Delay before invoking exit command must be greater than or equal to 0",
+            ),
+            ("no log path", "Log driver not provided. Use --log-path"),
+            ("unknown log driver", "No such log driver syslog"),
+            ("log driver without a file", "k8s-file requires a filename"),
+            ("log directory missing", "Failed to open log file No such file or directory"),
+            ("log is a directory", "Failed to open log file Is a directory"),
+            ("log tag with a file", "k8s-file doesn't support --log-tag"),
+            ("journald and a short id", "Container ID must be longer than 12 characters"),
+            (
+                "conmon pidfile unwritable",
+                (
+                    r"Failed to write conmon pidfile: ROOT\/missing\/conmon.pid: "
+                    "No such file or directory"
+                ),
+            ),
+        )
+    ),
+    Difference(
+        Kind.CURE,
+        "A sync pipe that is none is refused by the process that was started",
+        "C4.10: its status tells. C conmon finds it in the background, where nobody hears of it.",
+        ("sync pipe garbage",),
+        lines("""
+            events of pid files | C | CREATE run/conmon.pid.XXXXXX
+            events of pid files | C | MOVED_FROM run/conmon.pid.XXXXXX
+            events of pid files | C | MOVED_TO run/conmon.pid
+            exit status | C | started process 0
+            exit status | C | monitor 1
+            exit status | ours | started process 1
+            files at the end | C | run/conmon.pid file 0644 'MONITOR'
+        """),
+    ),
     Difference(
         Kind.CURE,
         "The attach socket is removed when conmon ends with an error",

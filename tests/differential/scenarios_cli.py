@@ -24,7 +24,7 @@ def refused(
             del options[option]
         for letter, value in changed.items():
             options["-" + letter] = value if value is None else value.replace("ROOT", root(stage))
-        stage.launch(*(word.replace("ROOT", root(stage)) for word in extra), go=False)
+        stage.launch(*(word.replace("ROOT", root(stage)) for word in extra))
         stage.finish()
 
     SCENARIOS.append(Scenario(name, what, play))
@@ -62,7 +62,7 @@ def asks(name: str, what: str, *extra: str) -> None:
     """A command line that is answered on stdout; only whether there is an answer is compared."""
 
     def play(stage: Stage) -> None:
-        stage.launch(*extra, go=False)
+        stage.launch(*extra)
         container = stage.container
         stage.notes["exit status"].append(f"started process {container.parent_status()}")
         if container.stdout:
