@@ -23,7 +23,7 @@ _LINES = """
 i=%d
 while [ $i -lt %d ]; do echo "out $i."; echo "err $i." >&2; i=$((i + 1)); done
 """
-_COMMAND = "echo $$ >ran.new; mv ran.new ran" + _LINES % (0, 20)
+_COMMAND = "echo $$ >ran.new; mv ran.new ran" + _LINES % (0, 20) + ": >half\n"
 _INPUT = 'read -r line; echo "in $line."\n'
 _MORE = "read -r _ <go" + _LINES % (20, 40) + f"exit {CODE}\n"
 
@@ -55,7 +55,7 @@ def _prepare(stage: Stage, command: str) -> None:
     container.fifo("start")
     container.fifo("go")
     container.allow(
-        "bundle/start", "bundle/go", "bundle/gate", "bundle/command", "bundle/ran",
+        "bundle/start", "bundle/go", "bundle/gate", "bundle/command", "bundle/ran", "bundle/half",
         "bundle/process.json", "run/stdout", "run/stderr", "logs/moved",
     )  # fmt: skip
     container.peer_leaves("bundle/attach")  # at each end by an error
@@ -155,7 +155,7 @@ def rotate(stage: Stage) -> None:
     stage.launch()
     _started(stage)
     _go(stage, "start")
-    stage.wait(lambda: b"err 19." in stage.logged(), "the first lines in the log")
+    stage.wait((stage.container.bundle / "half").exists, "half of the lines")
     _tell(stage, b"2 0 0\n")
     _finish(stage)
 
