@@ -77,6 +77,21 @@ def settled(pid: int) -> int:
         before = now
 
 
+def sleep_limit_ms(pid: int) -> int:
+    """Wait until a monitor sleeps: the time-out of its epoll_wait(2); -1 is none.
+
+    The fourth argument, in /proc/PID/syscall (proc(5)).
+    """
+    deadline = Deadline()
+    while True:
+        settled(pid)
+        fields = Path(f"/proc/{pid}/syscall").read_text().split()
+        if fields[0] != "running":
+            limit = int(fields[4], 16) & 0xFFFFFFFF
+            return limit - (1 << 32) if limit >> 31 else limit
+        assert not deadline.passed(), f"process {pid} never sleeps"
+
+
 @contextlib.contextmanager
 def no_fd_left(pid: int) -> Iterator[None]:
     """A monitor, in its loop, can open no fd for as long as this lasts."""

@@ -203,7 +203,7 @@ def test_memory_of_what_waits(container: Container) -> None:
     container.put("data", b"0123456789abcde\n" * (size // 16))
     container.fifo("start")
     container.command("cat data")
-    container.launch()
+    container.launch("--no-sync-log")  # no other child
     container.started()
     clients = [container.attach() for _ in range(64)]
     container.open_fifo(container.bundle / "start")

@@ -161,11 +161,12 @@ def test_flood_on_ctl(container: Container) -> None:
 
 
 def test_flood_of_reopens(container: Container) -> None:
-    """Figures: a thousand requests to reopen the log."""
+    """Figures: a thousand requests to reopen the log; those that wait together are met as one."""
     launch(container, "echo one")
     for _ in range(1000):
         control(container, b"2 0 0\n")
-    wait_counters(container, lambda counters: counters["reopens"] == 1000)
+    wait_taken(container.bundle / "ctl")
     start(container)
+    wait_counters(container, lambda counters: 0 < counters["reopens"] <= 1000)
     container.wait_log(b" F one\n")
     end_small(container)

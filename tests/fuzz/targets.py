@@ -157,8 +157,10 @@ def minimise(name: str) -> int:
 
 
 def _execute(argv: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    # libFuzzer takes the largest memory that its process ever had for its own (ru_maxrss), and
+    # exec(2) keeps that: of what started it, if not a shell forks in between.
     return subprocess.run(
-        argv,
+        ["/bin/sh", "-c", '"$@"; exit', "sh", *argv],
         env={**os.environ, "ASAN_OPTIONS": ASAN},
         stdin=subprocess.DEVNULL,
         capture_output=True,
