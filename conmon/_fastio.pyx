@@ -603,6 +603,7 @@ cdef object listen_unix(int kind, bytes path, int backlog, bint takes_fds):
         setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no))
     if listen(fd, backlog) < 0:
         failure = errno
+        unlink(path)
         close(fd)
         raise OSError(failure, "listen", path)
     return fd

@@ -10,7 +10,7 @@ set at once, before all else: there are a few milliseconds until its first look.
 
 import posix
 
-from conmon import _fastio, diag
+from conmon import _fastio, diag, process
 from conmon.control import Control
 
 _BACKLOG = 128
@@ -102,10 +102,13 @@ class Console:
     def second_fd(self) -> int:
         """Another fd of the terminal, to write to; -1, reported, if there is none."""
         try:
-            return posix.dup2(self.terminal, self.spare, inheritable=False)
+            return process.dup2(self.terminal, self.spare, inheritable=False)
+        except OSError:
+            _fastio.close_fd(self.spare)
+        try:
+            return posix.dup(self.terminal)
         except OSError as error:
             diag.error(b"The terminal takes no input: " + diag.strerror(error))
-            _fastio.close_fd(self.spare)
             return -1
 
     def close(self) -> None:

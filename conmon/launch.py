@@ -56,6 +56,7 @@ class Launch:
         self.has_go = False
         self.reported = False
         self.owes_exit_command = False
+        self.has_children = False
         self.container_runs = False
 
     def run(self) -> int:
@@ -80,17 +81,19 @@ class Launch:
         self.wait_for_start()
         attach_fd = self.check_pipes()
         self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
-        if not options.sync:
-            process.daemonize(options.conmon_pidfile)
+        gate = process.daemonize() if not options.sync else -1
+        # from the first name that we make a signal waits, or that name would be left behind
+        _fastio.block_signals()
+        if gate >= 0:
+            process.announce(gate, options.conmon_pidfile)
         self.open_notify()
         if not self.plan.passthrough:
-            process.drop_stdio(self.null)
+            self.drop_stdio()
         process.lead_session()
         self.open_channels()
         if options.exec_attach:
             parent.send(attach_fd, parent.message(b"data", 0))
         self.reserve_exit_files()
-        _fastio.block_signals()
         self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
         self.fields["epoll_fd"] = _fastio.epoll_fd()
         self.describe()
@@ -138,6 +141,15 @@ class Launch:
         """Refuse what cannot be reported to; the attach pipe's fd, or -1. diag.Fatal."""
         self.sync.checked()
         return parent.attach_fd(self.attach) if self.attach is not None else -1
+
+    def drop_stdio(self) -> None:
+        """Let go of the caller's stdio. diag.Fatal."""
+        try:
+            process.drop_stdio(self.null)
+        except OSError as error:
+            raise diag.Fatal(
+                b"Failed to let go of the caller's stdio: " + diag.strerror(error)
+            ) from None
 
     def open_notify(self) -> None:
         """The relay to the host's service manager."""
@@ -199,6 +211,7 @@ class Launch:
         argv = runtime.command(options, console.path if console is not None else None)
         diag.trace(b"calling runtime args: " + b" ".join(argv))
         own_listen_pid = runtime.owns_listen_pid(options)
+        runtime.check_signals(self.signal_fd)
         try:
             pid = _fastio.spawn(
                 argv,
@@ -211,8 +224,12 @@ class Launch:
         except OSError as error:
             raise diag.Fatal(b"Failed to fork the runtime: " + diag.strerror(error)) from None
         self.owes_exit_command = options.exit_command is not None
+        self.has_children = True
         if self.plan.passthrough:
-            process.drop_stdio(self.null)
+            try:
+                self.drop_stdio()
+            except diag.Fatal as fatal:  # not worth a container
+                diag.warn(fatal.args[0])
         self.start.close()
         stdio.close_runtime_ends()
         session = options.exec_mode
@@ -225,6 +242,8 @@ class Launch:
         # a session's includes its runtime's time, a container's begins now
         left = timeout.left_ms() if session else options.timeout * 1000
         self.fields["timeout_ms"] = max(left, 1) if options.timeout > 0 else 0
+        # one that fails has cleaned up after itself, one that was killed could not
+        self.has_children = code == 0 or code > 128
         # whether a session's command was started is told by the pid file, not by the code
         if code != 0 and not options.exec_mode:
             text = runtime.error_text(stdio, held)
@@ -365,6 +384,8 @@ class Launch:
                 _remove(path, self.fields[name + "_fd"])
         if self.fields["notify_fd"] >= 0 and self.options.bundle is not None:
             channels.remove_notify(self.options.bundle)
+        if self.has_children:
+            process.end_children()
         if not self.owes_exit_command:
             return 1
         self.fields["status"] = 1

@@ -8,7 +8,10 @@ from conmon import _fastio, diag
 Texts = dict[str, "bytes | list[bytes] | None"]
 
 _OOM_SCORE = b"/proc/self/oom_score_adj"
+_CHILDREN = b"/proc/thread-self/children"
+_CHILDREN_SIZE = 4096
 _DUP_TRIES = 100
+_SIGKILL = 9
 
 
 def protect_from_oom_killer() -> int | None:
@@ -29,18 +32,23 @@ def protect_from_oom_killer() -> int | None:
     return score
 
 
-def daemonize(pidfile: bytes | None) -> None:
-    """Go on in a child, which writes the pid file; then the parent exits 0.
-
-    Nothing is started before the pid file is there: where it cannot be written, both end and no
-    monitor is left behind (C20.20). Returns in the child only. diag.Fatal.
-    """
+def daemonize() -> int:
+    """Go on in a child; the gate that lets the parent exit 0: see `announce`. diag.Fatal."""
     gate_read, gate_write = posix.pipe2(posix.O_CLOEXEC)
     try:
         _fastio.go_on_in_child(gate_read, gate_write)
     except OSError as error:
         raise diag.Fatal(b"Failed to fork: " + diag.strerror(error)) from None
     _fastio.close_fd(gate_read)
+    return gate_write
+
+
+def announce(gate: int, pidfile: bytes | None) -> None:
+    """Write the pid file, then let the parent of `daemonize` exit 0.
+
+    Nothing is started before the pid file is there: where it cannot be written, both end and no
+    monitor is left behind (C20.20). diag.Fatal.
+    """
     if pidfile is not None:
         try:
             _fastio.write_atomically(pidfile, b"%d" % posix.getpid())
@@ -49,33 +57,29 @@ def daemonize(pidfile: bytes | None) -> None:
                 b"Failed to write conmon pidfile: %b: %b" % (pidfile, diag.strerror(error))
             ) from None
     try:
-        posix.write(gate_write, b"\0")
+        posix.write(gate, b"\0")
     except OSError:  # somebody has ended the parent: nobody will hear of us
         if pidfile is not None:
             posix.unlink(pidfile)
         posix._exit(1)
-    _fastio.close_fd(gate_write)
+    _fastio.close_fd(gate)
 
 
-def _dup2(fd: int, number: int) -> None:
+def dup2(fd: int, number: int, inheritable: bool = True) -> int:
     """dup2(2) again where it was interrupted, or met an open(2). OSError."""
     for _ in range(_DUP_TRIES):
         try:
-            posix.dup2(fd, number)
-            return
+            return posix.dup2(fd, number, inheritable)
         except OSError as error:
             if error.errno not in (errno.EINTR, errno.EBUSY):
                 raise
-    posix.dup2(fd, number)
+    return posix.dup2(fd, number, inheritable)
 
 
 def drop_stdio(null: int) -> None:
-    """Let go of the caller's stdio: podman waits until nobody holds it."""
+    """Let go of the caller's stdio: podman waits until nobody holds it. OSError."""
     for fd in (0, 1, 2):
-        try:
-            _dup2(null, fd)
-        except OSError as error:  # not worth a container that may run by now
-            diag.warn(b"Failed to let go of fd %d: %b" % (fd, diag.strerror(error)))
+        dup2(null, fd)
 
 
 def lead_session() -> None:
@@ -88,6 +92,21 @@ def lead_session() -> None:
         _fastio.set_subreaper()
     except OSError as error:
         raise diag.Fatal(b"Failed to set as subreaper: " + diag.strerror(error)) from None
+
+
+def end_children() -> None:
+    """End what a runtime has left below us: a container that nobody will hear of (C21.10)."""
+    try:
+        fd = posix.open(_CHILDREN, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError as error:  # not every kernel tells
+        diag.debug(b"failed to open %b: %b" % (_CHILDREN, diag.strerror(error)))
+        return
+    try:
+        children = posix.read(fd, _CHILDREN_SIZE).split()
+    finally:
+        _fastio.close_fd(fd)
+    for pid in map(int, children):
+        posix.kill(pid, _SIGKILL)
 
 
 def is_child(pid: int) -> bool:

@@ -19,6 +19,7 @@ _POLL_MS = 1 << 30
 _PASSING = (errno.EINTR, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOMEM)
 _PID_TRIES, _PID_RETRY_MS = 50, 20
 _SIGCHLD, _SIGHUP, _SIGKILL, _SIGUSR1 = 17, 1, 9, 10
+_NOT_PASSED = (_SIGCHLD, _SIGHUP, _SIGUSR1)
 
 
 def command(options: cli.Options, console_socket: bytes | None = None) -> list[bytes]:
@@ -123,6 +124,13 @@ class Timeout:
         return max(0, int((self._end - posix.times().elapsed) * 1000))
 
 
+def check_signals(signal_fd: int) -> None:
+    """Start no runtime where we were told to end before there was one. diag.Fatal."""
+    while number := _fastio.read_signal(signal_fd):
+        if number not in _NOT_PASSED:
+            raise diag.Fatal(b"Ended by signal %d before the container was created" % number)
+
+
 def wait(
     pid: int,
     stdio: channels.Stdio,
@@ -190,7 +198,7 @@ class Signals:
         number = _fastio.read_signal(self._fd)
         if number == _SIGCHLD:
             return self._reap()
-        if number not in (0, _SIGHUP, _SIGUSR1):
+        if number and number not in _NOT_PASSED:
             self._passed.add(number)
             posix.kill(self._pid, number)
         return None

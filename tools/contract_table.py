@@ -75,6 +75,7 @@ LEARNED = {
     7: "a session that could not be started is reported with the runtime's words",
     8: "what can fail is done before the container runs; what fails later loses nothing",
     9: "an fd that is passed to conmon does not hold it up, however long its close takes",
+    10: "a launch that has failed leaves neither a container nor a name",
 }
 
 HEAD = """\

@@ -15,6 +15,10 @@ from conmon.core.kernel cimport (
 )
 
 
+cdef enum:
+    LOOKS = 3  # at a name, where the system cannot look (EIO, ENOMEM): a name that stays is worse
+
+
 cdef inline int own_name_hold(const char* path) noexcept nogil:
     """An fd of what has this name, a symlink itself, not to be used but to compare; -1: none.
 
@@ -27,22 +31,39 @@ cdef inline int remove_if_there(const char* path) noexcept nogil:
     return -errno if unlink(path) < 0 and errno != ENOENT else 0
 
 
+cdef inline int name_is_ours(const char* path, const stat_t* ours) noexcept nogil:
+    """Whether the name is still that of what `ours` tells of; -errno."""
+    cdef stat_t named
+    if fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) < 0:
+        return -errno
+    return named.st_dev == ours.st_dev and named.st_ino == ours.st_ino
+
+
 cdef inline int own_name_remove(const char* path, int held) noexcept nogil:
     """Remove a name if it is still that of what is held, or nothing is; 0 or -errno."""
-    cdef stat_t named, ours
+    cdef stat_t ours
+    cdef int found = 1
+    cdef int _i
     if held >= 0 and fstat(held, &ours) == 0:
-        if fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) < 0:
-            return 0 if errno == ENOENT else -errno
-        if named.st_dev != ours.st_dev or named.st_ino != ours.st_ino:
-            return 0
-    return remove_if_there(path)
+        for _i in range(LOOKS):
+            found = name_is_ours(path, &ours)
+            if found >= 0 or found == -ENOENT:
+                break
+    if found < 0:
+        return 0 if found == -ENOENT else found
+    return remove_if_there(path) if found else 0
 
 
 cdef inline int own_link_remove(const char* path) noexcept nogil:
     """Remove a symlink if it leads to an fd of this process; 0 or -errno."""
     cdef char target[64]
     cdef char ours[64]
-    cdef ssize_t n = readlink(path, target, sizeof(target))
+    cdef ssize_t n = -1
+    cdef int _i
+    for _i in range(LOOKS):
+        n = readlink(path, target, sizeof(target))
+        if n >= 0 or errno == ENOENT:
+            break
     snprintf(ours, sizeof(ours), b"/proc/%d/fd/", getpid())
     if n < 0:
         return 0 if errno == ENOENT else -errno

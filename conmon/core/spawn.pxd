@@ -25,10 +25,13 @@ cdef struct Spawn:
     sigset_t* mask        # the caller's signal mask
 
 
-cdef inline void put_fd(int fd, int number) noexcept nogil:
+cdef inline void put_fd(const Spawn* spawn, int fd, int number) noexcept nogil:
     """dup2(2) until it succeeds: no container is to start with another stream than its own."""
+    cdef char text[128]
     while dup2(fd, number) < 0:
         if errno != EINTR and errno != EBUSY:
+            snprintf(text, sizeof(text), b"Failed to set up fd %d: %s\n", number, strerror(errno))
+            write(spawn.stdio[2] if spawn.stdio[2] >= 0 else 2, text, strlen(text))
             _exit(127)
 
 
@@ -36,11 +39,11 @@ cdef inline void spawn_stdio(const Spawn* spawn) noexcept nogil:
     cdef int i
     for i in range(3):
         if spawn.stdio[i] == SPAWN_NULL:
-            put_fd(spawn.null_fd, i)
+            put_fd(spawn, spawn.null_fd, i)
         elif spawn.stdio[i] >= 0:
             # so that a container without root can open /dev/stdout anew
             fchmod(spawn.stdio[i], 0o777)
-            put_fd(spawn.stdio[i], i)
+            put_fd(spawn, spawn.stdio[i], i)
 
 
 cdef inline void spawn_listen_pid(char* variable, size_t size) noexcept nogil:

@@ -74,13 +74,15 @@ cdef inline ssize_t stream_take(Monitor* m, Stream* stream) noexcept nogil:
 cdef inline ssize_t stream_read(Monitor* m, Stream* stream) noexcept nogil:
     """One read of at most CHUNK bytes and its forwarding; the bytes, 0 when there are none now."""
     cdef ssize_t n = stream_take(m, stream)
+    while n < 0 and errno == EINTR:
+        n = stream_take(m, stream)
     if n > 0:
         stream.hung_up = False
         forward(m, stream.tag, m.chunk, n)
         if n == CHUNK and not stream.full:
             stream_widen(stream)
         return n
-    if n < 0 and (errno == EAGAIN or errno == EINTR):
+    if n < 0 and errno == EAGAIN:
         return 0
     if stream.terminal:
         stream.hung_up = True

@@ -127,6 +127,20 @@ def test_empty_pid_file_with_words_on_stderr(container: Container) -> None:
     assert failed(container) == "boom\n"
 
 
+@pytest.mark.ours("it leaves the container")
+@pytest.mark.parametrize("lacking", ["no-pid-file", "signal"])
+def test_container_that_nobody_hears_of(container: Container, lacking: str) -> None:
+    """C21.10: who is told that there is no container has none: what the runtime left is ended.
+
+    A runtime that leaves no pid file, or is killed on its way.
+    """
+    container.put(lacking, "KILL")
+    container.command("exec sleep 1000")
+    container.launch()
+    failed(container)
+    assert container.nothing_runs()
+
+
 def test_pid_file_with_a_newline(container: Container) -> None:
     """C4.21: a newline behind the pid is no fault."""
     container.put("pid-format", r"%s\n")
