@@ -55,8 +55,9 @@ def _prepare(stage: Stage, command: str) -> None:
     container.fifo("start")
     container.fifo("go")
     container.allow(
-        "bundle/start", "bundle/go", "bundle/gate", "bundle/command", "bundle/ran", "bundle/half",
-        "bundle/process.json", "run/stdout", "run/stderr", "logs/moved",
+        "bundle/start", "bundle/go", "bundle/gate", "bundle/command", "bundle/ran",
+        "bundle/ran.new", "bundle/half", "bundle/process.json", "run/stdout", "run/stderr",
+        "logs/moved",
     )  # fmt: skip
     container.peer_leaves("bundle/attach")  # at each end by an error
 
@@ -112,9 +113,18 @@ def _empty(fd: int) -> Callable[[], bool]:
     return empty
 
 
+def _attach(stage: Stage) -> None:
+    """Attach to a container that runs: who was not accepted yet misses what it writes."""
+    before = stage.sockets()
+    stage.attach()
+    client = stage.client
+    assert client is not None
+    stage.wait(lambda: client.end or stage.sockets() > before, "accept")
+
+
 def _attached(stage: Stage) -> None:
     """From the start of the container on: a client, its input, a resize, a moved log."""
-    stage.attach()
+    _attach(stage)
     _go(stage, "start")
     _client_has(stage, b"out 19.")
     assert stage.client is not None
@@ -214,7 +224,7 @@ def crio(stage: Stage) -> None:
     container.options["--timeout"] = "60"
     stage.launch(pipes=Pipes.STREAM)
     _started(stage)
-    stage.attach()
+    _attach(stage)
     _go(stage, "start")
     _client_has(stage, b"out 19.")
     _reopen(stage)

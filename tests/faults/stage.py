@@ -232,6 +232,10 @@ class Stage:
                 return
             self._poll()
 
+    def sockets(self) -> int:
+        """How many sockets the monitor has."""
+        return self._fds().get("socket", 0)
+
     def _fds(self) -> dict[str, int]:
         try:
             targets = open_fds(self.monitor()).values()
