@@ -57,8 +57,8 @@ class Console:
             if self._connection < 0:
                 self._connection = _fastio.accept(self._listener)
             self._take(_fastio.receive_fds(self._connection))
-        except BlockingIOError:
-            pass
+        except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+            pass  # another may come
         except OSError as error:
             # no end yet: a runtime that has failed says why itself, when it ends
             diag.warn(b"Failed to receive the terminal: " + diag.strerror(error))

@@ -11,6 +11,7 @@ _OOM_SCORE = b"/proc/self/oom_score_adj"
 _CHILDREN = b"/proc/thread-self/children"
 _CHILDREN_SIZE = 4096
 _DUP_TRIES = 100
+_END_LOOKS, _END_LOOK_MS = 100, 10
 _SIGKILL = 9
 
 
@@ -98,15 +99,22 @@ def end_children() -> None:
     """End what a runtime has left below us: a container that nobody will hear of (C21.10)."""
     try:
         fd = posix.open(_CHILDREN, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError as error:  # not every kernel tells
-        diag.debug(b"failed to open %b: %b" % (_CHILDREN, diag.strerror(error)))
-        return
-    try:
-        children = posix.read(fd, _CHILDREN_SIZE).split()
-    finally:
+        pids = [int(pid) for pid in posix.read(fd, _CHILDREN_SIZE).split()]
         _fastio.close_fd(fd)
-    for pid in map(int, children):
-        posix.kill(pid, _SIGKILL)
+        for pid in pids:
+            posix.kill(pid, _SIGKILL)
+        for _ in range(_END_LOOKS):
+            if not any(map(_lives, pids)):
+                return
+            _fastio.wait_readable([], _END_LOOK_MS)
+    except OSError as error:  # not every kernel tells who they are
+        diag.warn(b"Failed to end what the runtime has left: " + diag.strerror(error))
+
+
+def _lives(pid: int) -> bool:
+    """Whether a child is still at its end, which may take its time. OSError."""
+    options = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
+    return posix.waitid(posix.P_PID, pid, options) is None
 
 
 def is_child(pid: int) -> bool:

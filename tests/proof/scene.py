@@ -162,7 +162,8 @@ class Scene:
             else:
                 tail(found, expected, repr(client))
         if self.input == "read":
-            check_input((self.container.bundle / "input").read_bytes(), self.clients)
+            file = self.container.bundle / "input"  # made by who reads it, if it comes to that
+            check_input(file.read_bytes() if file.exists() else b"", self.clients)
         whole = sum(map(len, expected.values()))
         assert self.terminal or self.counters.get("bytes_in", whole) == whole
 
