@@ -17,7 +17,11 @@ FAULTS_ARGS ?=
 SECONDS ?= 600
 export PYTHON
 
+# Most tests wait for half of their time.
+JOBS ?= $(shell n=$$(($$(nproc) * 3 / 2)); echo $$((n < 8 ? n : 8)))
+
 BIN = build/venv/bin
+PYTEST = $(BIN)/python -P -m pytest -n $(JOBS) --dist loadfile
 PEER_CONMON = $(patsubst %,--conmon %,$(wildcard /usr/bin/conmon))
 FAULTS = PYTHONPATH=tests $(BIN)/python -P -m faults
 PYTHON_CODE = conmon tests tools demo bench
@@ -38,7 +42,7 @@ all: ## build build/conmon
 help: ## list the targets and variables
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
 	@printf '\n'; printf '%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
-	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, RUNTIME (of the demo),' \
+	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, JOBS, RUNTIME (of the demo),' \
 	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...),' \
   'SECONDS (of soak, or of fuzz for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
 
@@ -88,14 +92,14 @@ lint: dev ## check style and types
 format: dev ## format the Python code
 	$(BIN)/ruff format $(PYTHON_CODE)
 
-test: dev ## run all tests, or those that PYTEST_ARGS names
-	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+test: dev ## run all tests, or those that PYTEST_ARGS names, JOBS at a time
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-ordinary: dev ## run the contract's tests with a conmon whose interpreter starts the ordinary way
-	[ ! -e $(ORDINARY) ] || $(BIN)/python -P -m pytest tests/contract --conmon $(ORDINARY) $(PYTEST_ARGS)
+	[ ! -e $(ORDINARY) ] || $(PYTEST) tests/contract --conmon $(ORDINARY) $(PYTEST_ARGS)
 
 test-podman: dev ## run the tests with podman only
-	$(BIN)/python -P -m pytest tests/podman $(PYTEST_ARGS)
+	$(PYTEST) tests/podman $(PYTEST_ARGS)
 
 many: dev ## run 10,000 containers, 10,000 sessions and 1,000 monitors at one time
 	$(BIN)/python -P -m pytest tests/contract/test_many.py --many 10000 -o timeout=3600

@@ -14,7 +14,7 @@ from .bed import IMAGE
 from .client import Podman
 from .terminal import Terminal
 
-TIMES = 10
+TIMES = 3
 NUMBERS = b"".join(b"%d\n" % number for number in range(1, 60001))
 # More than the session's stdin and its monitor take. And less than the socket takes besides: while
 # podman waits to send more, that is told of a reset, and its reader would not hear of it.

@@ -117,8 +117,13 @@ def test_short_exec_sessions_are_all_found(runc: Runc, tree: ProcessTree) -> Non
 
 def test_exit_says_code_or_signal(runc: Runc, tree: ProcessTree) -> None:
     """Exit events tell status, duration and the right pid."""
-    name = runc.run("sleep 1000 & sh -c 'sleep 0.2; exit 3'; kill -9 $!; wait; sleep 1001; true")
+    name = runc.run(
+        "trap : USR1; sleep 1002 & wait $!;"  # until the signal
+        "sleep 1000 & sh -c 'sleep 0.2; exit 3'; kill -9 $!; wait $!; sleep 1001; true"
+    )
+    wait_tree(tree, name, lambda p: len(p) == 2)
     with tree.events(timeout=TIMEOUT_S) as events:
+        os.kill(runc.init(name), signal.SIGUSR1)
         seen = until(events, lambda e: isinstance(e, ExecEvent) and e.argv == ("sleep", "1001"))
     ends = {(e.code, e.signal): e for e in seen if isinstance(e, ExitEvent)}
     slow = ends[3, None]
