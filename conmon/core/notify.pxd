@@ -10,7 +10,7 @@ from libc.errno cimport errno
 from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen, strncmp
 
-from conmon.core.diag cimport LEVEL_WARNING, say_errno
+from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     AF_UNIX, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_READ,
     PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_PASSCRED, close, mmap, munmap,
@@ -152,6 +152,7 @@ cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexc
             NULL, NOTIFY_KEPT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         if <void*>m.notify.kept == MAP_FAILED:
             m.notify.kept = NULL
+            say_errno(m.record, LEVEL_WARNING, b"A notification is lost", strerror(errno))
             return
         m.notify.size = 0
     notify_make_room(m, size)
@@ -240,4 +241,5 @@ cdef inline void notify_drain(Monitor* m) noexcept nogil:
     setsockopt(m.notify.source.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes))
     while count < NOTIFY_LAST and notify_take(m, True):
         count += 1
-    notify_flush(m)
+    if not notify_flush(m):
+        say(m.record, LEVEL_WARNING, b"The last notifications are lost: nobody has taken them")

@@ -8,12 +8,14 @@ import socket
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import Container
 from harness_attach import connect
 from harness_os import TIMEOUT_S, Deadline, wait_fd
 from harness_proc import context_switches, no_fd_left, settled
+from harness_syslog import Syslog
 
 RECV = 1 << 17
 
@@ -60,13 +62,13 @@ def send(container: Container, data: bytes) -> None:
         sender.send(data)
 
 
-def launch(container: Container, name: str) -> None:
+def launch(container: Container, name: str, *options: str, **settings: Any) -> None:
     """A container that waits, whose notifications go to the socket `name`."""
     (container.bundle / "notify").mkdir()
     container.allow("bundle/notify/notify.sock")
     container.fifo("start")
     container.command("exit 0")
-    container.launch("--sdnotify-socket", name)
+    container.launch("--sdnotify-socket", name, *options, **settings)
     container.started()
 
 
@@ -368,6 +370,18 @@ def test_host_that_never_is(container: Container, host: Host) -> None:
     launch(container, host.name)
     send(container, b"READY=1")
     end(container)
+
+
+@pytest.mark.ours("it says nothing of what it loses")
+def test_what_nobody_takes_is_reported(container: Container, host: Host) -> None:
+    """C14: the administrator hears of notifications that wait, and of those that are lost."""
+    syslog = Syslog(container)
+    host.close()
+    launch(container, host.name, "--syslog", wrapper=syslog.wrapper)
+    send(container, b"READY=1")
+    assert b"Failed to pass a notification on, trying again: " in syslog.next().text
+    end(container)
+    assert syslog.next().text.endswith(b"The last notifications are lost: nobody has taken them")
 
 
 def test_silence_costs_nothing(container: Container, host: Host) -> None:
