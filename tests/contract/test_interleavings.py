@@ -151,10 +151,11 @@ class Machine(RuleBasedStateMachine):
     def rename_log(self) -> None:
         """As logrotate does: move the log away, and ask for a new one."""
         log = self.container.log
-        if not log.exists():
-            return
         moved = self.root / f"moved.{len(self.logs)}"
-        log.rename(moved)
+        try:
+            log.rename(moved)
+        except FileNotFoundError:  # not there yet, or rotated just now
+            return
         self.logs.append(moved)
         control(self.container, b"\n2 0 0\n")
         self.container.wait_name(log)

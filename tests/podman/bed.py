@@ -1,4 +1,4 @@
-"""The test bed: private namespaces, the conmon under test, the image; one per session."""
+"""The test bed: private namespaces, the conmon under test, the image."""
 
 import os
 import shutil

@@ -1,4 +1,8 @@
-"""Fixtures of the integration tests. Every test runs in all four combinations."""
+"""Fixtures of the integration tests. Every test runs in all four combinations.
+
+They last for a file: what is set up takes half a second, and holds processes that other tests of
+the same session would take for their own.
+"""
 
 import itertools
 import os
@@ -17,7 +21,7 @@ from .user import TestUser
 COMMANDS = ("podman", "crun", "runc", "busybox", "nsenter", "unshare", "setpriv", "useradd")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prerequisites() -> None:
     """Root, and the programs that the tests call."""
     if os.geteuid() != 0:
@@ -27,14 +31,14 @@ def prerequisites() -> None:
         cannot(f"not installed: {', '.join(missing)} (make deps)")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rootless_user(prerequisites: None) -> Iterator[TestUser]:
     user = TestUser()
     yield user
     user.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bed(conmon_path: Path, rootless_user: TestUser) -> Iterator[Bed]:
     """The test bed. It goes before the user, whose processes run in it."""
     # A session that is told to end still tears down.
@@ -46,16 +50,16 @@ def bed(conmon_path: Path, rootless_user: TestUser) -> Iterator[Bed]:
     finally:
         bed.close()
         signal.signal(signal.SIGTERM, previous)
-    assert not left, f"monitors left at the end of the session: {left}"
+    assert not left, f"monitors left at the end: {left}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def podmans() -> dict[tuple[str, bool], Podman]:
-    """The combinations that were set up so far; their storage lasts for the session."""
+    """The combinations that were set up so far; their storage lasts as long."""
     return {}
 
 
-@pytest.fixture(scope="session", params=ROOT + ROOTLESS, ids=combination_id)
+@pytest.fixture(scope="module", params=ROOT + ROOTLESS, ids=combination_id)
 def combination(
     request: pytest.FixtureRequest,
     podmans: dict[tuple[str, bool], Podman],

@@ -6,12 +6,14 @@ root cannot harm the machine; guest_init.py is its PID 1.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .client import CONTAINERS_CONF, PATH, STORAGE_CONF
 from .guest_init import ENGINE, PERSIST, WORK
@@ -19,7 +21,8 @@ from .image import build_image
 
 KERNEL = "linux.uml"
 INIT = Path(__file__).with_name("guest_init.py")
-GUEST_S = 400
+GUEST_S = 400  # seconds until it is given up
+OFF_S = 10  # and, once its result is there, until it is switched off
 NETWORK_CONF = f"""
 [network]
 network_config_dir = "{ENGINE}/networks"
@@ -73,18 +76,28 @@ def run_guest(conmon: Path, work: Path) -> dict[str, Any]:
         *(KERNEL, "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
         *(f"init={work}/init", "con=null", "con0=fd:0,fd:1", "quiet", f"uml_dir={work}"),
     ]
-    # The guest's processes are processes of this machine: in a PID namespace none outlives it.
-    done = subprocess.run(
+    console = work / "console"
+    file = work / "result.json"
+    with console.open("wb") as out, _kernel(kernel, out) as process:
+        deadline = time.monotonic() + GUEST_S
+        while process.poll() is None and not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.5)  # polled: the guest's writes are hostfs's
+        with contextlib.suppress(subprocess.TimeoutExpired):  # some never switch themselves off
+            process.wait(OFF_S)
+        process.kill()
+    try:
+        result: dict[str, Any] = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        said = console.read_text(errors="replace")
+        raise RuntimeError(f"the guest left no result: {said}") from error
+    return result
+
+
+def _kernel(kernel: list[str], console: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start it. Its processes are ones of this machine: in a PID namespace none outlives it."""
+    return subprocess.Popen(
         ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *kernel],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=console,
         stderr=subprocess.STDOUT,
-        timeout=GUEST_S,
-        check=False,
     )
-    try:
-        result: dict[str, Any] = json.loads((work / "result.json").read_bytes())
-    except (OSError, ValueError) as error:
-        console = done.stdout.decode(errors="replace")
-        raise RuntimeError(f"the guest left no result: {console}") from error
-    return result

@@ -14,7 +14,7 @@ from .wait import until
 DRIVER = ("--log-driver", "journald")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def journal(bed: Bed) -> Iterator[Journal]:
     if not DAEMON.exists():
         cannot("systemd-journald is not installed")

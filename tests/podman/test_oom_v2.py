@@ -14,7 +14,7 @@ from .guest import KERNEL, run_guest
 NO_FILE = "it leaves no oom file in the bundle, or none while the container runs"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def results(
     conmon_path: Path, prerequisites: None, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
