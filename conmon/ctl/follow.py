@@ -30,7 +30,7 @@ def follow(log: Log, monitor: Monitor | None) -> Iterator[list[bytes]]:
             yield from log.file.read()
             if (newcomer := log.newcomer()) is not None:
                 if newcomer.st_size:
-                    yield from _catch_up(log)
+                    yield from catch_up(log)
                     changes.remove(content)
                     content = changes.add(log.file.fd, _CONTENT)
                     continue
@@ -43,17 +43,13 @@ def follow(log: Log, monitor: Monitor | None) -> Iterator[list[bytes]]:
                 return
 
 
-def _catch_up(log: Log) -> Iterator[list[bytes]]:
-    """Read what is left in the old file, then those that follow, and stay with the last one.
-
-    Only when something is in the new file: until then whoever made it may not have told the
-    monitor, which goes on in the old one.
-    """
-    yield from log.file.read()
-    for file in log.successors():
+def catch_up(log: Log) -> Iterator[list[bytes]]:
+    """Read what is left in the old file, then those that follow, and stay with the last one."""
+    while (file := log.successor()) is not None:
+        yield from log.file.read()  # again: until then something may have been written to it
         log.file.close()
         log.file = file
-        yield from file.read()
+    yield from log.file.read()
 
 
 def _watch_name(changes: inotify.Inotify, log: Log) -> None:

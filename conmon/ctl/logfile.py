@@ -1,21 +1,24 @@
 """Reading a log that is written to: through rotation, replacement and truncation.
 
 The file is read in order, whole records only. When its name has gone to another file, what is
-left in the old one is read first, then the files that were in between: a rotation renames the
-log to `.1`, that to `.2` and so on, so they are those with a lower number than ours has now.
+left in the old one is read first, then the files that were in between, one after the other: a
+rotation renames the log to `.1`, that to `.2` and so on, from the oldest down. So what followed a
+file has the next lower number, or the lowest of them moved on while we looked; and what is seen is
+right only if the file itself has not moved meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 _CHUNK = 1 << 16
+# how often the log may be rotated while we look for a file
+_TRIES = 1000
 
 
 class LogFile:
@@ -28,6 +31,7 @@ class LogFile:
             os.close(fd)
             raise OSError(errno.EINVAL, "it is no regular file")
         self.identity = about.st_dev, about.st_ino
+        self.number = 0  # of the rotated files, when we last looked; see Log
         self._at = 0  # behind the last record that was given
 
     @classmethod
@@ -98,50 +102,99 @@ class Log:
             return None
         return None if (about.st_dev, about.st_ino) == self.file.identity else about
 
-    def successors(self) -> list[LogFile]:
-        """The files that follow the one at hand, oldest first; the last has the log's name now.
+    def successor(self) -> LogFile | None:
+        """The file that followed the one at hand, which nothing is written to any more.
 
-        Those that are not there any more are left out. The caller closes them. OSError if the
-        last one cannot be read.
+        None if there is none yet: until something is in a file that has the log's name, whoever
+        made it may not have told the monitor. Of a file that is not there any more, under no
+        number, it is that of the name. The caller closes it. OSError if that cannot be read.
         """
-        named = []
-        with contextlib.suppress(FileNotFoundError):  # it is being rotated again
-            # first of all: those that it is rotated away for are younger, and found later
-            named = [LogFile.open(self.directory, self.name)]
-        younger, older = self._backups(named)
-        for file in older:
-            file.close()
-        return younger + named
+        for _ in range(_TRIES):
+            place = self._place(self.file)
+            if place == 0:
+                return None
+            below = [number for number in self._numbers() if number < (place or 0)]
+            found = self._first([*reversed(below), 0])
+            if found is None:  # it is being rotated again
+                return None
+            # Upwards, as files go: none that came to lie between the two escapes us.
+            passed = [number for number in below if number > found.number]
+            if place is None or (
+                not any(map(self._identity, passed)) and self._is_at(self.file, place)
+            ):
+                if found.number or found.size():
+                    return found
+                found.close()
+                return None
+            found.close()
+        return None
 
     def backups(self) -> list[LogFile]:
         """The files that came before the one at hand, oldest first. The caller closes them."""
-        younger, older = self._backups([])
-        for file in younger:
-            file.close()
-        return older
+        found: list[LogFile] = []
+        while (file := self._predecessor(found[0] if found else self.file)) is not None:
+            found.insert(0, file)
+        return found
 
-    def _backups(self, known: list[LogFile]) -> tuple[list[LogFile], list[LogFile]]:
-        """The rotated files but those known, oldest first: those after the one at hand, and before.
+    def _predecessor(self, file: LogFile) -> LogFile | None:
+        """The file that came before another; None if there is none, or the other has gone."""
+        for _ in range(_TRIES):
+            place = self._place(file)
+            if place is None:
+                return None
+            found = self._first(self._upwards(place))
+            if self._is_at(file, place):
+                return found
+            if found is not None:
+                found.close()
+        return None
 
-        It is among them itself only if it was rotated since it was opened.
+    def _place(self, file: LogFile) -> int | None:
+        """The number of a file, 0 where it has the log's name; None if it has none of these.
 
-        Files may be rotated meanwhile. Their numbers only grow, so who goes up the numbers misses
-        none, but meets some twice; and a number has no file for a moment, or has one only now.
+        Numbers only grow: what is looked for upwards, from where it was last, is not missed.
         """
-        younger: list[LogFile] = []
-        older: list[LogFile] = []
-        seen = {file.identity for file in known}
-        last = 0
+        if file.number == 0 and self._is_at(file, 0):
+            return 0
+        for number in self._upwards(max(file.number - 1, 0)):
+            if self._is_at(file, number):
+                file.number = number
+                return number
+        return None
+
+    def _first(self, numbers: Iterable[int]) -> LogFile | None:
+        """Open the first of these that is there. OSError if the log itself cannot be opened."""
+        for number in numbers:
+            try:
+                file = LogFile.open(self.directory, self._name(number))
+            except FileNotFoundError:
+                continue
+            except OSError:
+                if number == 0:
+                    raise
+                continue
+            file.number = number
+            return file
+        return None
+
+    def _name(self, number: int) -> str:
+        return f"{self.name}.{number}" if number else self.name
+
+    def _identity(self, number: int) -> tuple[int, int] | None:
+        try:
+            about = os.stat(self._name(number), dir_fd=self.directory)
+        except OSError:
+            return None
+        return about.st_dev, about.st_ino
+
+    def _is_at(self, file: LogFile, number: int) -> bool:
+        return self._identity(number) == file.identity
+
+    def _upwards(self, last: int) -> Iterator[int]:
+        """The numbers above `last` that have a file, or may have one by the time it is opened."""
         while numbers := [number for number in self._numbers() if number > last]:
             for last in numbers:
-                with contextlib.suppress(OSError):
-                    file = LogFile.open(self.directory, f"{self.name}.{last}")
-                    if file.identity in seen or file.identity == self.file.identity:
-                        file.close()
-                    else:
-                        (older if self.file.identity in seen else younger).insert(0, file)
-                    seen.add(file.identity)
-        return (younger, older) if self.file.identity in seen else ([], younger)
+                yield last
 
     def _numbers(self) -> list[int]:
         """Of the rotated files, and the next ones. 1 is the youngest."""

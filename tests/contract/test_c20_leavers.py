@@ -168,13 +168,14 @@ def test_too_many_leavers(container: Container) -> None:
 def test_end_while_leavers_wait(container: Container) -> None:
     """C20.21: a container that ends without reading; nothing is left of them."""
     launch(container, *STAYS)
-    container.open_fifo(container.bundle / "start")
     filler, _ = fill(container)
+    container.open_fifo(container.bundle / "start")
     for _ in range(3):
         client = container.attach()
         client.send(b"input")
         client.close()
         gone(container, 1)
+    filler.read_until(b"early\n")
     container.kill(int(container.pidfile.read_bytes()))
     assert filler.read_all() == b"early\n"
     assert not filler.was_reset
