@@ -88,7 +88,9 @@ def _key(path: Path, log: bytes) -> tuple[bytes, bytes, int, int]:
     last = RECORD.match(log, log.rfind(b"\n", 0, -1) + 1)
     assert first and last, f"{path.name} begins or ends with no record: {log[:99]!r} {log[-99:]!r}"
     number = path.suffix[1:] if path.name.startswith("ctr.log.") else "0"
-    return first["time"], last["time"], path.stat().st_mtime_ns, -int(number)
+    # conmon's own words at the beginning have a time of their own, behind that of what was read
+    early, late = sorted([first["time"], last["time"]])
+    return early, late, path.stat().st_mtime_ns, -int(number)
 
 
 def all_pieces(files: list[bytes]) -> list[Piece]:
@@ -96,15 +98,16 @@ def all_pieces(files: list[bytes]) -> list[Piece]:
 
 
 class Disk:
-    """A disk that somebody else fills and frees."""
+    """A disk that somebody else fills and frees. `full`: perhaps at the container's end, too."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, pidfile: Path) -> None:
         self._ballast = directory / "ballast"
+        self._pidfile = pidfile
         self.full = False
 
     def toggle(self) -> None:
         if self.full:
-            self.free()
+            self._free()
             return
         with open(self._ballast, "wb", buffering=0) as file:
             for size in (1 << 20, 1 << 16, 4096):
@@ -113,6 +116,7 @@ class Disk:
                         file.write(bytes(size))
         self.full = True
 
-    def free(self) -> None:
+    def _free(self) -> None:
         self._ballast.unlink(missing_ok=True)
-        self.full = False
+        # A container that is not reaped yet has its monitor's last words before it.
+        self.full = not Path("/proc", self._pidfile.read_text()).exists()

@@ -49,7 +49,8 @@ def own_disk(scene: Scene) -> Iterator[tuple[Space, Disk, LogFiles]]:
     """A small disk for the scene's log."""
     space = Space(scene.container.log.parent, DISK)
     try:
-        yield space, Disk(space.disk), LogFiles(scene.container, space.disk)
+        disk = Disk(space.disk, scene.container.pidfile)
+        yield space, disk, LogFiles(scene.container, space.disk)
     finally:
         space.close()
 
