@@ -12,6 +12,7 @@ from harness import Container
 from harness_counters import read_counters, wait_counters
 from harness_fifo import FifoReader
 from harness_log import lines, records
+from harness_proc import sleep_limit_ms
 
 pytestmark = pytest.mark.ours("it blocks (C21.4)")
 
@@ -115,6 +116,7 @@ def test_reader_that_goes_and_comes_again(container: Container, reader: FifoRead
     before = reader.data
     reader.close()
     wait_counters(container, lambda counters: counters["bytes_in"] == len(FLOOD))
+    sleep_limit_ms(container.monitor.pid)  # it sleeps: the last of it was written, or dropped
     # read last: the fifo keeps what nobody has read
     second = FifoReader(container.log)
     container.open_fifo(container.bundle / "go")
