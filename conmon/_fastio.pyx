@@ -34,6 +34,8 @@ from conmon.core.kernel cimport (
 )
 from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
+from conmon.core.memcg cimport KillWatch
+from conmon.core.memcg cimport watch_kills as core_watch_kills
 from conmon.core.monitor cimport monitor_close, monitor_main, monitor_open
 from conmon.core.ownnames cimport own_link_remove, own_name_hold, own_name_remove
 from conmon.core.queue cimport queue_free
@@ -407,6 +409,18 @@ def spawn(list argv, *, int null_fd, stdio, int start_fd=-1, oom_score_adj=None,
 def set_oom_score(int score):
     """Set our own oom_score_adj, if we may."""
     core_set_oom_score(score)
+
+
+def watch_kills(pid_t pid):
+    """Begin to watch for kills in a process's memory cgroup: the record's fields of that."""
+    cdef KillWatch kills
+    core_watch_kills(&kills, pid)
+    return {
+        "oom_event_fd": kills.event_fd,
+        "oom_counter_fd": kills.counter_fd,
+        "oom_announced": kills.announced,
+        "oom_kills": kills.kills,
+    }
 
 
 # --- files and sockets ----------------------------------------------------------------------

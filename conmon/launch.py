@@ -66,6 +66,7 @@ class Launch:
         # from here on nothing but the container's end may end conmon: its exit code is due
         self.container_runs = True
         self.describe_streams(held)
+        self.watch_kills()
         if self.options.api_version >= 1 or not self.options.exec_mode:
             self.report(self.fields["container_pid"])
         return self.enter_monitor()
@@ -277,6 +278,15 @@ class Launch:
             text = runtime.error_text(self.stdio, held)
         self.report(-1, text or b"Failed to read pidfile: " + reason)
         raise diag.Fatal(b"Failed to read pidfile: " + reason)
+
+    def watch_kills(self) -> None:
+        """Watch for kills for memory before anybody knows the pid: `start` may follow at once."""
+        nobody_to_tell = self.options.persist_dir is None and self.options.bundle is None
+        if nobody_to_tell or self.fields["ended"]:
+            return
+        self.fields.update(_fastio.watch_kills(self.fields["container_pid"]))
+        if self.fields["oom_counter_fd"] < 0 or self.fields["oom_event_fd"] < 0:
+            diag.debug(b"Failed to watch the container's memory cgroup")
 
     def take_terminal(self, console: Console) -> None:
         """The pty's master is the container's stdin and stdout. diag.Fatal."""

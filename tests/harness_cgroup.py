@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import Container
 from harness_os import Deadline
+from harness_proc import open_fds
 
 MOUNT = Path("/sys/fs/cgroup/memory")
 LIMIT = 20_000_000  # bytes
@@ -47,6 +48,14 @@ class MemoryCgroup:
         deadline = Deadline()
         while self.counts()[name] < least:
             assert not deadline.passed(), f"{name} of {self.counts()}"
+            time.sleep(0.002)
+
+    def wait_watched(self, pid: int) -> None:
+        """Wait until a monitor holds the count of kills open."""
+        deadline = Deadline()
+        name = str(self.path / "memory.oom_control")
+        while name not in open_fds(pid).values():
+            assert not deadline.passed(), f"{open_fds(pid)}"
             time.sleep(0.002)
 
     def take_out(self, pid: int) -> None:

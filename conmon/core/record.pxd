@@ -86,6 +86,8 @@ ctypedef struct Record:
     int32_t exit_file_fd
     int32_t attach_path_fd  # of what these names are, to know them again: ownnames.pxd
     int32_t attach_link_fd
+    int32_t oom_event_fd    # tells when to look at the kills: memcg.pxd
+    int32_t oom_counter_fd
     int64_t held_stdout_size
     int64_t held_stderr_size
 
@@ -95,6 +97,8 @@ ctypedef struct Record:
     int32_t terminal        # stdout_fd and stdin_fd are a pty's master
     int32_t api_version
     int32_t exec_mode
+    int64_t oom_kills       # counted before the container ran
+    int32_t oom_announced   # the event comes before the kill
     int32_t has_stdin       # -i: a client's end of file closes the container's stdin
     int32_t leave_stdin_open
 
@@ -303,6 +307,8 @@ cdef inline void keep_fds_over_exec(const Record* record, bint keep) noexcept no
     keep_over_exec(record.notify_fd, keep)
     keep_over_exec(record.signal_fd, keep)
     keep_over_exec(record.epoll_fd, keep)
+    keep_over_exec(record.oom_event_fd, keep)
+    keep_over_exec(record.oom_counter_fd, keep)
     keep_over_exec(record.persist_exit_fd, keep)
     keep_over_exec(record.exit_file_fd, keep)
     keep_over_exec(record.attach_path_fd, keep)
@@ -314,6 +320,7 @@ cdef inline void record_forget_fds(Record* record) noexcept nogil:
     record.stdout_fd = record.stderr_fd = record.stdin_fd = record.log_fd = -1
     record.attach_fd = record.ctl_fd = record.winsz_fd = record.held_fd = -1
     record.notify_fd = record.log_dir_fd = record.signal_fd = record.epoll_fd = -1
+    record.oom_event_fd = record.oom_counter_fd = -1
 
 
 cdef inline int record_finish_fds(const Record* record, int* fds) noexcept nogil:

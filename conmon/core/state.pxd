@@ -119,7 +119,7 @@ cdef struct Oom:
     Timer timer               # set between a v1 notification and the count that it announces
     long delay                # ms until it fires
     int counter_fd            # memory.events or memory.oom_control; -1: none
-    int64_t seen              # kills that were reported, or were there at the start
+    int64_t seen              # kills that were reported, or came before the container
 
 cdef struct Notify:
     Source source

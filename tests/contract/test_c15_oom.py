@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
-from harness import Container
+from harness import Container, Pipes
 from harness_cgroup import LIMIT, MOUNT, MemoryCgroup
 from harness_exec import as_podman_exec
 from harness_os import Event
@@ -37,20 +38,45 @@ def reported(container: Container) -> bool:
     return all(found)
 
 
+def create(container: Container, command: str, *extra: str, **settings: Any) -> None:
+    """A container that was created: its command waits for `start`, as under a real runtime."""
+    container.command(command)
+    container.fifo("start")
+    container.launch(*extra, cwd=container.bundle, **settings)
+    container.started()
+
+
+def start(container: Container) -> None:
+    """What a caller does that knows the pid: the runtime's start."""
+    container.open_fifo(container.bundle / "start")
+
+
+def run(container: Container, command: str) -> int:
+    """A container from its creation to its end: the status in the exit file."""
+    create(container, command)
+    start(container)
+    return container.end()
+
+
+def kill_one(cgroup: MemoryCgroup) -> None:
+    """Something in the cgroup is killed for memory, before there is a container."""
+    join = f'echo $$ >"{cgroup.path}/cgroup.procs"; exec {HOG}'
+    assert subprocess.run(["/bin/sh", "-c", join], timeout=30, check=False).returncode == -9
+    cgroup.wait_count("oom_kill")
+
+
 def test_init_killed(container: Container, cgroup: MemoryCgroup) -> None:
     """C15: the container process itself is killed: 137, and the oom files are there."""
     container.allow(*FILES)
-    container.command(f"exec {HOG}")
-    assert container.run(cwd=container.bundle) == 137
+    assert run(container, f"exec {HOG}") == 137
     assert reported(container)
 
 
 def test_files_precede_the_exit_files(container: Container, cgroup: MemoryCgroup) -> None:
     """C15, C17.1: who sees the exit file sees the oom files, too."""
     container.allow(*FILES)
-    container.command(f"exec {HOG}")
-    container.launch(cwd=container.bundle)
-    container.started()
+    create(container, f"exec {HOG}")
+    start(container)
     last = Event("MOVED_TO", "exits", CID)
     container.wait_until(lambda: last in container.events, "exit file")
     names = [(event.directory, event.name) for event in container.events]
@@ -63,9 +89,8 @@ def test_shell_survives(container: Container, cgroup: MemoryCgroup) -> None:
     """C15: another process of the container is killed: reported at once, while it goes on."""
     container.allow(*FILES)
     container.fifo("go")
-    container.command(f"{HOG}; read -r _ <go; exit 3")
-    container.launch(cwd=container.bundle)
-    container.started()
+    create(container, f"{HOG}; read -r _ <go; exit 3")
+    start(container)
     for directory in ("bundle", "persist"):
         container.wait_name(container.root / directory / "oom")
     assert not container.exit_file.exists()
@@ -82,10 +107,9 @@ def test_other_files_of_the_name(container: Container, cgroup: MemoryCgroup) -> 
     os.mkfifo(fifo)
     target = container.root / "tmp" / "target"
     link.symlink_to(target)
-    container.command(f"exec {HOG}")
     syslog = Syslog(container)
-    container.launch("--syslog", wrapper=syslog.wrapper, cwd=container.bundle)
-    container.started()
+    create(container, f"exec {HOG}", "--syslog", wrapper=syslog.wrapper)
+    start(container)
     assert container.end() == 137
     for path, reason in (
         (fifo, "No such device or address"),
@@ -99,9 +123,8 @@ def test_late(container: Container, cgroup: MemoryCgroup) -> None:
     """C15: the watch lasts as long as the container; a second kill is heard as the first."""
     container.allow(*FILES)
     container.fifo("go")
-    container.command(f"{HOG}; read -r _ <go; {HOG}; read -r _ <go; exit 4")
-    container.launch(cwd=container.bundle)
-    container.started()
+    create(container, f"{HOG}; read -r _ <go; {HOG}; read -r _ <go; exit 4")
+    start(container)
     for directory in ("bundle", "persist"):
         path = container.root / directory / "oom"
         container.wait_name(path)
@@ -117,9 +140,12 @@ def test_exec_session(container: Container, cgroup: MemoryCgroup) -> None:
     """C15, D1: a session in which something is killed says so in its own directories."""
     as_podman_exec(container)
     container.allow(*FILES)
-    container.command(f"exec {HOG}")
+    container.fifo("go")
+    container.command(f"read -r _ <go; exec {HOG}")
     container.launch(cwd=container.bundle)
     container.started()
+    cgroup.wait_watched(container.monitor.pid)
+    container.open_fifo(container.bundle / "go")
     assert container.report() == {"data": 137}
     assert container.end() == 137
     assert reported(container)
@@ -127,15 +153,13 @@ def test_exec_session(container: Container, cgroup: MemoryCgroup) -> None:
 
 def test_nothing_happened(container: Container, cgroup: MemoryCgroup) -> None:
     """C15: no kill, no oom files; nor by a SIGKILL from elsewhere."""
-    container.command("kill -KILL $$")
-    assert container.run(cwd=container.bundle) == 137
+    assert run(container, "kill -KILL $$") == 137
     assert not reported(container)
 
 
 def test_limit_reached_by_files(container: Container, cgroup: MemoryCgroup) -> None:
     """C15: a full page cache is given back: memory was short, nobody was killed."""
-    container.command("head -c 60m /dev/zero >big; rm big; exit 0")
-    assert container.run(cwd=container.bundle) == 0
+    assert run(container, "head -c 60m /dev/zero >big; rm big; exit 0") == 0
     assert int((cgroup.path / "memory.max_usage_in_bytes").read_text()) > LIMIT * 0.9
     assert not reported(container)
 
@@ -162,11 +186,8 @@ def test_limit_reached_without_a_kill(container: Container, cgroup: MemoryCgroup
 
 def test_kill_of_an_earlier_container(container: Container, cgroup: MemoryCgroup) -> None:
     """C15, C20.11: what was counted in the cgroup before this container is not this one's."""
-    join = f'echo $$ >"{cgroup.path}/cgroup.procs"; exec {HOG}'
-    assert subprocess.run(["/bin/sh", "-c", join], timeout=30, check=False).returncode == -9
-    cgroup.wait_count("oom_kill")
-    container.command("exit 0")
-    assert container.run(cwd=container.bundle) == 0
+    kill_one(cgroup)
+    assert run(container, "exit 0") == 0
     assert not reported(container)
 
 
@@ -174,12 +195,26 @@ def test_kill_after_that_of_an_earlier_container(
     container: Container, cgroup: MemoryCgroup
 ) -> None:
     """C15: a kill is reported whatever was counted before."""
-    join = f'echo $$ >"{cgroup.path}/cgroup.procs"; exec {HOG}'
-    assert subprocess.run(["/bin/sh", "-c", join], timeout=30, check=False).returncode == -9
-    cgroup.wait_count("oom_kill")
+    kill_one(cgroup)
+    container.allow(*FILES)
+    assert run(container, f"exec {HOG}") == 137
+    assert reported(container)
+
+
+@pytest.mark.ours("it looks for the first time when its caller knows the pid already")
+def test_kill_at_once(container: Container, cgroup: MemoryCgroup) -> None:
+    """C15: what is killed as soon as a caller can start it is reported: kills are counted then."""
     container.allow(*FILES)
     container.command(f"exec {HOG}")
-    assert container.run(cwd=container.bundle) == 137
+    container.fifo("start")
+    fill = 'head -c 65536 /dev/zero >"/proc/self/fd/$_OCI_SYNCPIPE"; exec "$@"'
+    wrapper = ["/bin/sh", "-c", fill, "sh"]
+    container.launch(wrapper=wrapper, cwd=container.bundle, pipes=Pipes.PIPE)
+    cgroup.wait_watched(container.monitor.pid)  # while the pipe has no room for the pid
+    assert container.message() == bytes(65536)
+    container.started()
+    start(container)
+    assert container.end() == 137
     assert reported(container)
 
 
@@ -214,6 +249,5 @@ def test_no_file_can_be_written(container: Container, cgroup: MemoryCgroup) -> N
     """C15: an oom file that cannot be written keeps no exit file from being written."""
     (container.bundle / "oom").mkdir()
     (container.root / "persist" / "oom").mkdir()
-    container.command(f"exec {HOG}")
-    assert container.run(cwd=container.bundle) == 137
+    assert run(container, f"exec {HOG}") == 137
     assert os.listdir(container.bundle / "oom") == []

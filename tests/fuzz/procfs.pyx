@@ -7,11 +7,9 @@ write more. Each reader is held against another one, written to be plain and not
 from libc.errno cimport EACCES, ENOENT, errno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, strtoll, strtoull
-from libc.string cimport memchr, memcmp, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
-from conmon.core.oom cimport CGROUP_TEXT, cgroup_path, oom_count
-from conmon.core.record cimport Record
-from conmon.core.state cimport CHUNK, Monitor
+from conmon.core.memcg cimport CGROUP_TEXT, cgroup_path, count_kills
 from conmon.core.stranger cimport STAT_TEXT, status_of_zombie, stranger_lives
 from fuzz.feed cimport Feed, feed_begin, feed_number, hold
 
@@ -22,8 +20,7 @@ cdef enum:
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char* text, size_t most)
 
-cdef Monitor monitor
-cdef Record record
+cdef char text[CGROUP_TEXT]
 cdef const char* content
 cdef size_t content_size
 cdef bint absent      # there is no such file
@@ -109,7 +106,7 @@ cdef void check_cgroup(const char* controller) noexcept nogil:
     cdef size_t size = 0
     cdef size_t seen = strnlen(content, min(content_size, <size_t>CGROUP_TEXT - 1))
     cdef const char* right = plain_cgroup(content, content + seen, controller, &size)
-    cdef const char* found = cgroup_path(&monitor, controller)
+    cdef const char* found = cgroup_path(42, controller, text)
     if absent:
         hold(found == NULL, b"no file has no path")
         return
@@ -134,7 +131,7 @@ cdef void check_memory() noexcept nogil:
         line = <const char*>memchr(line, c"\n", copy + seen - line)
         if line != NULL:
             line += 1
-    hold(oom_count(&monitor) == right, b"the kills are counted")
+    hold(count_kills(FILE, text) == right, b"the kills are counted")
     free(copy)
 
 
@@ -182,17 +179,6 @@ cdef void check_stat() noexcept nogil:
         hold(began == right, b"the start time is the 22nd field")
         hold(lives == (fields[0][0] != c"Z" and fields[0][0] != c"X"), b"a zombie does not live")
     free(copy)
-
-
-cdef public int LLVMFuzzerInitialize(int* argc, char*** argv) noexcept nogil:
-    memset(&monitor, 0, sizeof(monitor))
-    memset(&record, 0, sizeof(record))
-    monitor.record = &record
-    record.log_level = -1
-    record.container_pid = 42
-    monitor.chunk = <char*>malloc(CHUNK)
-    monitor.oom.counter_fd = FILE
-    return 0
 
 
 cdef public int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) noexcept nogil:
