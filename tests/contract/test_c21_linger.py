@@ -118,8 +118,7 @@ def test_signal_between_the_end_and_the_delay(container: Container) -> None:
 def test_signal_that_the_container_got(container: Container) -> None:
     """C16, C21.3: a signal from the container's life was for the container: the delay is kept."""
     container.record()
-    container.fifo("never")
-    container.command("trap 'exit 4' TERM; echo >seen/ready; read -r _ <never")
+    container.command("trap 'exit 4' TERM; echo >seen/ready; while :; do sleep 0.02; done")
     after = container.exit_command()
     container.launch("--exit-delay", "1")
     container.started()

@@ -119,8 +119,10 @@ def test_preserve_fds(podman: Podman, box: str) -> None:
 
 def test_terminal(podman: Podman, box: str) -> None:
     """C13: exec -it is a session on a terminal of the caller's size, which it can change."""
-    # Asked once for each signal that says the size has changed.
-    script = "trap 'echo now $(stty size)' WINCH; echo ready; while :; do read x && exit $x; done"
+    # Asked once for each signal that says the size has changed: one that comes just before a read
+    # is heard after it.
+    work = "while :; do read -t 1 x && exit $x; done"
+    script = f"trap 'echo now $(stty size)' WINCH; echo ready; {work}"
     with Terminal(podman, "exec", "-it", box, "sh", "-c", script) as terminal:
         terminal.read_until(b"ready\r\n")
         terminal.resize(33, 101)
