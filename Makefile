@@ -120,7 +120,7 @@ faults-page: ## write the table of build/faults.json into docs/reliability.md
 
 check-sanitized: dev ## run the core's and the contract's tests with AddressSanitizer and UBSan
 	@tools/build-sanitized.sh
-	tools/test-sanitized.sh $(BIN)/python $(PYTEST_ARGS)
+	tools/test-sanitized.sh $(BIN)/python -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 contract: ## write docs/contract.md and docs/differences.md from the tests
 	@for page in contract differences; do \

@@ -1,12 +1,13 @@
 """A plugin for tests of what was built with sanitizers: `make check-sanitized`.
 
-A report fails the test that caused it, also where it came from a process without a stderr. Tests
-that measure memory or processor time, or need a limit of memory, are left out: with sanitizers a
-process has terabytes of shadow memory and does twice the work.
+A report fails the test after which it is there, also where it came from a process without a
+stderr. Tests that measure memory or processor time, or need a limit of memory, are left out: with
+sanitizers a process has terabytes of shadow memory and does twice the work.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,12 +33,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"with sanitizers: {reason}"))
 
 
+def reported() -> str:
+    """What the reports say that are there, and takes them away. One that is begun is left."""
+    texts = []
+    for path in sorted(REPORTS.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # another worker was quicker
+            if text := path.read_text(errors="replace"):
+                path.unlink()
+                texts.append(text)
+    return "\n".join(texts)
+
+
 @pytest.fixture(autouse=True)
 def _no_report() -> Iterator[None]:
-    """After the test has ended all that it started: nothing was reported."""
+    """After the test has ended all that it started: nothing was reported.
+
+    With several workers it may have been a test of another one; the report's stack tells.
+    """
     yield
-    reports = sorted(REPORTS.iterdir())
-    text = "\n".join(path.read_text(errors="replace") for path in reports)
-    for path in reports:
-        path.unlink()
-    assert not text, text
+    assert not (text := reported()), text
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing is left that no test has taken."""
+    if not hasattr(session.config, "workerinput") and any(REPORTS.iterdir()):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"reports are left:\n{reported() or sorted(REPORTS.iterdir())}")
