@@ -17,6 +17,7 @@ _APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOCTTY
 # file types in st_mode: inode(7)
 _TYPE, _FIFO, _REGULAR, _SYMLINK = 0o170000, 0o010000, 0o100000, 0o120000
 JOURNAL_SOCKET = b"/run/systemd/journal/socket"
+_LONGEST_NAME = 64  # bytes of a journal field's name
 # journald drops an entry with more than 1024 fields, whole and without a word (measured).
 _MOST_LABELS = 1000
 _LABEL_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -114,6 +115,9 @@ def _check_journald(options: cli.Options) -> None:
             fault = b" names must contain only uppercase letters, numbers and underscore (in '%b')"
         if fault:
             raise diag.Fatal(b"Container label" + fault % label)
+        # journald's rules for names of a client's (systemd.journal-fields(7)); it drops in silence
+        if len(name) > _LONGEST_NAME or name[:1] in b"_0123456789":
+            diag.warn(b"The journal does not take this label's name: '%b'" % name)
     if len(options.log_labels) > _MOST_LABELS:
         diag.warn(b"The journal takes %d labels only, the others are left out" % _MOST_LABELS)
 

@@ -265,6 +265,20 @@ def test_more_labels_than_the_journal_takes(container: Container, journald: Jour
     assert b"The journal takes 1000 labels only" in container.stderr
 
 
+@pytest.mark.ours("2.1.6 has no labels; 2.2.1 says nothing")
+def test_labels_that_the_journal_does_not_take(container: Container, journald: Journald) -> None:
+    """C18: journald leaves out fields with such names; the caller is told."""
+    longest = "L" * 64
+    refused = ["_OWN", "9TH", longest + "L"]
+    container.options["--log-label"] = [f"{name}=v" for name in [*refused, longest]]
+    [entry] = run(container, journald, "echo x")
+    assert entry[longest.encode()] == b"v"
+    for name in refused:
+        assert name.encode() not in entry
+        assert f"The journal does not take this label's name: '{name}'".encode() in container.stderr
+    assert container.stderr.count(b"does not take") == len(refused)
+
+
 @pytest.mark.ours("2.1.6 has no labels")
 def test_entry_too_large_for_a_datagram(container: Container, journald: Journald) -> None:
     """C18: such an entry reaches the journal all the same, as a sealed file."""
