@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 from harness import Container
 from harness_fifo import FifoReader
 from harness_log import OVERHEAD, lines
+from harness_os import Deadline
 
 #: Bytes of the record of a line `NNNN`.
 RECORD = OVERHEAD + 5
@@ -49,6 +51,14 @@ def launch_quiet(container: Container, *options: str) -> None:
 def finish(container: Container) -> None:
     container.open_fifo(container.bundle / "go")
     assert container.end() == 0
+
+
+def wait_there(path: Path) -> None:
+    """Wait for a file in a directory that is not watched: polled."""
+    deadline = Deadline()
+    while not path.exists():
+        assert not deadline.passed(), f"{path} does not come"
+        time.sleep(0.002)
 
 
 @pytest.mark.parametrize("target", ["{}/run/target.log", "../run/target.log", "chain"])
@@ -169,6 +179,8 @@ def test_a_directory_made_anew(container: Container) -> None:
     container.allow("logs.old/ctr.log")
     container.log.parent.mkdir()
     (container.bundle / "ctl").write_bytes(b"2 0 0\n")
+    # before there is more output: which of the two is read first is not promised
+    wait_there(container.log)
     finish(container)
     assert lines((old / "ctr.log").read_bytes()) == [b"first\n"]
     assert lines(container.log.read_bytes()) == [b"second\n"]

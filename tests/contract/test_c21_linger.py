@@ -22,9 +22,10 @@ ORPHAN = """#!/bin/sh
 exec {runtime} "$@"
 """
 #: A runtime that has started the container, which is nobody's child any more, and is not done yet.
+#: The container waits for the end of the subshell, the gate's only writer, which may reap it.
 QUICK = """#!/bin/sh
 for word; do [ "$previous" = --pid-file ] && file=$word; previous=$word; done
-(cd {bundle}; sh command & printf %s $! >$file)
+(cd {bundle}; exec 7<>gate 8<gate; (read _ <&8; exec sh command) 7>&- & printf %s $! >$file)
 read -r _ <{bundle}/late
 """
 STOPPED, ZOMBIE = "T", "Z"
