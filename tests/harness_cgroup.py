@@ -50,11 +50,11 @@ class MemoryCgroup:
             assert not deadline.passed(), f"{name} of {self.counts()}"
             time.sleep(0.002)
 
-    def wait_watched(self, pid: int) -> None:
-        """Wait until a monitor holds the count of kills open."""
+    def wait_watched(self, pid: int, watched: bool = True) -> None:
+        """Wait until a monitor holds the count of kills open, or does not any more. Polled."""
         deadline = Deadline()
         name = str(self.path / "memory.oom_control")
-        while name not in open_fds(pid).values():
+        while any(path.startswith(name) for path in open_fds(pid).values()) != watched:
             assert not deadline.passed(), f"{open_fds(pid)}"
             time.sleep(0.002)
 

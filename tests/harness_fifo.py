@@ -12,6 +12,12 @@ from pathlib import Path
 from harness_os import Deadline, wait_fd
 
 
+def unread(fd: int) -> int:
+    """Bytes in a pipe, either end of which is given."""
+    (size,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    return int(size)
+
+
 class FifoReader:
     """Reads a fifo, at its own pace; `data` is what it has read so far."""
 
@@ -25,9 +31,7 @@ class FifoReader:
 
     def waiting(self) -> int:
         """Bytes in the fifo that nobody has read."""
-        (size,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4))
-        assert isinstance(size, int)
-        return size
+        return unread(self._fd)
 
     def wait_full(self) -> None:
         """Wait until no more is taken than a page. Polled: a fifo that fills has no event."""

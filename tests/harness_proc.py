@@ -65,13 +65,16 @@ def context_switches(pid: int) -> int:
 
 
 def settled(pid: int) -> int:
-    """Wait until a process has done nothing for 50 ms: its context switches then."""
+    """Wait until a process has done nothing for 50 ms: its context switches then.
+
+    One that waits for a processor or a disk has something to do.
+    """
     deadline = Deadline()
     before = context_switches(pid)
     while True:
         time.sleep(0.05)  # a window in which nothing may happen, not a wait for something
         now = context_switches(pid)
-        if now == before:
+        if now == before and status(Path(f"/proc/{pid}/status"))["State"][0] not in "RD":
             return now
         assert not deadline.passed(), f"process {pid} never settles"
         before = now

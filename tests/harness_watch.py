@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -32,12 +33,17 @@ REMOVE = EventType.REMOVE_CONTAINER
 PRE_CREATE = EventType.PRE_CREATE_CONTAINER
 
 
+_rooms = itertools.count()
+
+
 class Room:
     """Bundles, a runtime and its state below one directory. `out` is /out in the containers."""
 
     def __init__(self, directory: Path) -> None:
         assert RUNC is not None and BUSYBOX is not None
         self.dir = directory
+        # cgroups are the whole machine's, and ids are the same in every room
+        self._cgroup = f"conmon-watch-{os.getpid()}-{next(_rooms)}"
         self.state = directory / "state"
         self.out = directory / "out"
         self.runtime = directory / "bin" / "runc"
@@ -75,7 +81,10 @@ class Room:
                     "options": ["bind"],
                 },
             ],
-            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]},
+            "linux": {
+                "cgroupsPath": f"{self._cgroup}-{name}",
+                "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")],
+            },
         }
         (bundle / "config.json").write_text(json.dumps(config | more))
         return bundle
@@ -97,7 +106,7 @@ class Room:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                timeout=TIMEOUT_S,
+                timeout=4 * TIMEOUT_S,  # many at once end all at the end
                 check=False,
             )
         assert done.returncode == 0, (done, (self.dir / "runc.log").read_bytes()[-500:])

@@ -69,7 +69,7 @@ def test_wrong_exit_code(tmp_path: Path, guard: Guard) -> None:
     """A conmon that does not give the container's exit code fails."""
     directory = tmp_path / "tmp"
     directory.mkdir()
-    timeout = f'exec "{CONMON}" "$@" --timeout 1'
+    timeout = f'exec "{CONMON}" "$@" --timeout 3'
     status, said = _demo(_script(tmp_path / "conmon", timeout), directory)
     assert status == 1
     assert "says -1" in said

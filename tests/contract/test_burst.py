@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import struct
-import termios
 import time
 from collections.abc import Callable
 
@@ -13,6 +11,7 @@ import pytest
 from harness import Container
 from harness_attach import AttachClient
 from harness_counters import wait_counters
+from harness_fifo import unread
 from harness_log import written
 from harness_os import Deadline
 
@@ -45,11 +44,6 @@ def stdout_of(container: Container) -> int:
 
 def room(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
-
-
-def unread(fd: int) -> int:
-    (size,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
-    return int(size)
 
 
 def wait_pipe(condition: Callable[[], bool], what: str) -> None:

@@ -290,13 +290,14 @@ def test_exit_delay(container: Container) -> None:
     container.command("exit 6")
     container.launch("--exit-delay", "600")
     container.started()
+    monitor = container.monitor
     assert container.message() == b'{"data": 6}\n'
     assert container.wait_exit_file() == b"6"
     assert container.message() == b""
     assert not (after / "recorded").exists()
     for row in reversed(descendants()):  # conmon, and with C conmon its child that sleeps
         os.kill(row.pid, 9)
-    container.monitor.wait()
+    monitor.wait()
     assert not (after / "recorded").exists()
 
 
@@ -349,7 +350,7 @@ def test_crio_timeout(container: Container) -> None:
     as_crio_exec(container)
     container.command("echo begun; : >begun; sleep 1000")
     container.allow("bundle/begun")
-    launch_crio_exec(container, "-T", "1")
+    launch_crio_exec(container, "-T", "3")
     assert container.report() == {"exit_code": -1, "message": "command timed out"}
     assert container.message() == b""
     assert container.parent_status() == 255

@@ -207,8 +207,8 @@ def test_output_after_end_of_input(container: Container) -> None:
 def test_input_without_i(container: Container) -> None:
     """C12.4: without -i there is nobody to send to; output is not disturbed by it."""
     client = launch_held(container, "cat; echo done")
-    start(container)
     client.send(b"nobody reads this\n")
+    start(container)
     assert client.read_all() == b"done\n"
     assert container.end() == 0
 

@@ -226,6 +226,7 @@ def test_cgroup_removed(container: Container, cgroup: MemoryCgroup) -> None:
     pid = container.started()
     cgroup.take_out(pid)
     cgroup.remove()
+    cgroup.wait_watched(container.monitor.pid, watched=container.peer)  # it hears of that later
     before = settled(container.monitor.pid)
     time.sleep(0.3)  # the measurement: nothing may happen in it
     assert context_switches(container.monitor.pid) == before

@@ -184,8 +184,10 @@ def test_no_pidfd_and_the_end_is_waited_for(container: Container) -> None:
     other = Elsewhere(container, "exit 37")
     container.launch(wrapper=without_pidfd("ENOSYS"))
     container.started()
+    container.monitor.signal(signal.SIGSTOP)  # or it might look while the process is dead
     other.go()
     other.process.wait()
+    container.monitor.signal(signal.SIGCONT)
     assert container.end() == -1
 
 

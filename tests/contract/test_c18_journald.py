@@ -135,10 +135,13 @@ def journald(namespace: Journald) -> Journald:
     return namespace
 
 
-def run(container: Container, journald: Journald, command: str, *extra: str) -> list[Entry]:
-    """The entries of a container that runs `command` to its end."""
+def run(
+    container: Container, journald: Journald, command: str, *extra: str, count: int = 1
+) -> list[Entry]:
+    """The entries, at least `count`, of a container that runs `command` to its end."""
     container.command(command)
     assert container.run(*extra, wrapper=journald.wrapper) == 0
+    all_messages(journald, count)
     return journald.entries()
 
 
@@ -210,14 +213,18 @@ def test_any_byte(container: Container, journald: Journald) -> None:
     data = b"".join(b"x%c\n" % value for value in range(256) if value != 10)
     data += bytes(value for value in range(256) if value != 10) * 20 + b"\n\n"
     container.put("data", data)
-    assert b"".join(messages(run(container, journald, "cat data"))) == data
+    assert b"".join(messages(run(container, journald, "cat data", count=257))) == data
 
 
 def test_line_of_a_megabyte(container: Container, journald: Journald) -> None:
     """C18: it comes in partial entries that add up to it; the last is not partial."""
     line = b"0123456789" * 100_000 + b"\n"
     container.put("data", line + b"next\n")
-    *pieces, last, following = run(container, journald, "cat data")
+    run(container, journald, "cat data")
+    deadline = Deadline()
+    while messages(entries := journald.entries())[-1] != b"next\n":
+        assert not deadline.passed(), len(entries)
+    *pieces, last, following = entries
     assert b"".join(messages([*pieces, last])) == line
     assert {entry.get(b"CONTAINER_PARTIAL_MESSAGE") for entry in pieces} == {b"true"}
     assert b"CONTAINER_PARTIAL_MESSAGE" not in last
@@ -227,7 +234,10 @@ def test_line_of_a_megabyte(container: Container, journald: Journald) -> None:
 def test_unfinished_lines(container: Container, journald: Journald) -> None:
     """C18: pieces are joined; what has no newline at the end is sent as partial, stdout first."""
     whole, out, err = run(
-        container, journald, r"printf e >&2; printf 'wh'; sleep 0.1; printf 'ole\no'; printf r >&2"
+        container,
+        journald,
+        r"printf e >&2; printf 'wh'; sleep 0.1; printf 'ole\no'; printf r >&2",
+        count=3,
     )
     assert whole[b"MESSAGE"] == b"whole\n"
     assert b"CONTAINER_PARTIAL_MESSAGE" not in whole
@@ -238,7 +248,8 @@ def test_unfinished_lines(container: Container, journald: Journald) -> None:
 @pytest.mark.ours("2.1.6 knows no prefixes; 2.2.1 writes PRIORITY values that stop podman logs")
 def test_priorities(container: Container, journald: Journald) -> None:
     """C20.14: PRIORITY is 3 or 6, `journalctl -p err` is right, and the exact value is there."""
-    entries = run(container, journald, 'for n in 0 1 2 3 4 5 6 7; do echo "<$n>p$n"; done; echo no')
+    command = 'for n in 0 1 2 3 4 5 6 7; do echo "<$n>p$n"; done; echo no'
+    entries = run(container, journald, command, count=9)
     assert messages(entries) == [b"p%d\n" % n for n in range(8)] + [b"no\n"]
     assert [entry[b"PRIORITY"] for entry in entries] == [b"3"] * 4 + [b"6"] * 5
     exact = [entry.get(b"CONTAINER_PRIORITY") for entry in entries]
@@ -284,7 +295,7 @@ def test_entry_too_large_for_a_datagram(container: Container, journald: Journald
     """C18: such an entry reaches the journal all the same, as a sealed file."""
     labels = [b"LABEL_%d=" % i + b"v" * 100_000 for i in range(8)]
     container.options["--log-label"] = labels
-    first, second = run(container, journald, "echo one; echo two")
+    first, second = run(container, journald, "echo one; echo two", count=2)
     assert messages([first, second]) == [b"one\n", b"two\n"]
     assert second[b"LABEL_7"] == b"v" * 100_000
 
@@ -325,7 +336,7 @@ def test_lines_of_one_read(container: Container, journald: Journald) -> None:
     """C18: what comes in one read are entries of their own, whatever is in them."""
     lines = [b"plain", b"", b"<3>bad", b"\0\xff", b"MESSAGE=no", b"", b"=", b"<7>\r", b"x" * 5000]
     container.put("data", b"".join(line + b"\n" for line in lines) * 9)
-    entries = run(container, journald, "exec dd if=data bs=1M status=none")
+    entries = run(container, journald, "exec dd if=data bs=1M status=none", count=81)
     assert messages(entries) == [re.sub(rb"^<.>", b"", line) + b"\n" for line in lines] * 9
     priorities = [b"3" if line == b"<3>bad" else b"6" for line in lines]
     assert [entry[b"PRIORITY"] for entry in entries] == priorities * 9
@@ -341,7 +352,7 @@ def test_beside_a_file_and_a_client(container: Container, journald: Journald) ->
     assert client.read_all() == b"one\ntwo\n"
     assert container.end() == 0
     assert container.log.read_bytes().count(b" stdout F ") == 2
-    assert messages(journald.entries()) == [b"one\n", b"two\n"]
+    assert all_messages(journald, 2) == [b"one\n", b"two\n"]
 
 
 @pytest.mark.ours("C conmon is blocked in sendmsg for the time")
@@ -358,7 +369,7 @@ def test_journal_that_stands_still(container: Container, journald: Journald) -> 
     journald.signal(signal.SIGCONT)
     assert b"".join(expected).endswith(client.read_all())
     assert container.end() == 0
-    assert messages(journald.entries()) == expected
+    assert all_messages(journald, len(expected)) == expected
 
 
 @pytest.mark.ours("C conmon is blocked in sendmsg and does not see the container's end")
@@ -408,7 +419,7 @@ def test_journald_restarts(container: Container, journald: Journald) -> None:
     journald.start()
     next_step(container)
     assert container.end() == 0
-    assert messages(journald.entries()) == [b"before\n", b"while\n", b"after\n"]
+    assert all_messages(journald, 3) == [b"before\n", b"while\n", b"after\n"]
 
 
 @pytest.mark.ours("C conmon loses what it cannot send at once")

@@ -40,7 +40,8 @@ def test_system_calls(container: Container, terminal: bool) -> None:
     container.on_close(lambda: os.close(fd))
     for step in range(1, STEPS + 1):
         os.write(fd, b"\n")
-        container.wait_log(b" F line%d%s\n" % (step, b"\r" if terminal else b""))
+        # a terminal may give the end of a line later than the line
+        container.wait_log(b" line%d" % step if terminal else b" line%d\n" % step)
         settled(monitor)  # so that no two chunks are read as one
     os.write(fd, b"\n")
     assert container.end() == 0
@@ -50,4 +51,5 @@ def test_system_calls(container: Container, terminal: bool) -> None:
     assert len(writes) == STEPS
     first, last = writes[FIRST], writes[-1]
     between = calls[first + 1 : last + 1]
-    assert len(between) <= CALLS_PER_CHUNK * (STEPS - 1 - FIRST), between[:12]
+    chunks = STEPS - 1 - FIRST + (1 if terminal else 0)
+    assert len(between) <= CALLS_PER_CHUNK * chunks, between[:12]

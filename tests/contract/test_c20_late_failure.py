@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 from harness import Container
 from harness_log import written
+from harness_os import Deadline
+from harness_proc import status
 from harness_terminal import with_terminal
 
 pytestmark = pytest.mark.ours("it ends, and nobody learns the exit code")
@@ -32,7 +35,18 @@ def session(container: Container) -> None:
     container.options["--exec-process-spec"] = str(container.bundle / "process.json")
     container.put("process.json", "{}")
     del container.options["--conmon-pidfile"]
+    container.fifo("late")
     container.allow("run/trace", "run/trace.inject")
+
+
+def let_runtime_end(container: Container) -> None:
+    """Not before the session is dead: else the calls would not be the same each time. Polled."""
+    pid = int(container.wait_file(container.pidfile))
+    deadline = Deadline()
+    while status(Path(f"/proc/{pid}/status"))["State"][0] != "Z":
+        assert not deadline.passed(), f"{pid} does not end"
+        time.sleep(0.001)
+    container.open_fifo(container.bundle / "late")
 
 
 def calls(trace: str, name: str) -> tuple[int, int]:
@@ -48,6 +62,7 @@ def calls(trace: str, name: str) -> tuple[int, int]:
 def run(container: Container, words: list[str]) -> None:
     """The session under strace, from start to end: its code and output arrive."""
     container.launch("--sync", wrapper=words)
+    let_runtime_end(container)
     container.started()
     assert container.report() == {"data": 5}
     assert container.wait_exit_file() == b"5"
@@ -101,6 +116,7 @@ def test_report_that_cannot_be_sent(container: Container) -> None:
     (number,) = [at for at, line in enumerate(lines, 1) if '{\\"data\\": ' in line][:1]
     inject = ["-e", "trace=write", "-e", f"inject=write:error=EIO:when={number}"]
     container.launch("--sync", wrapper=traced(trace.with_suffix(".inject"), *inject))
+    let_runtime_end(container)
     assert container.wait_exit_file() == b"5"
     assert container.message() == b""
     container.parent_status()

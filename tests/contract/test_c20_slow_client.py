@@ -136,7 +136,7 @@ def test_ctl_is_served(container: Container, policy: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_timeout_fires(container: Container, policy: str) -> None:
     """C20.1, C17.4: --timeout ends the container while a client does not read."""
-    client = launch(container, policy, "cat data; read -r _ <go", "--timeout", "1")
+    client = launch(container, policy, "cat data; read -r _ <go", "--timeout", "3")
     start(container)
     assert container.end() == -1
     client.close()

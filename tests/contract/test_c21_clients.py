@@ -6,11 +6,16 @@ before what is queued for it; closing a listener does that to those that wait fo
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 from harness import Container
 from harness_attach import AttachClient
 from harness_counters import wait_counters
 from harness_exec import AttachPipe, as_podman_exec
+from harness_fifo import unread
+from harness_os import Deadline
 from harness_proc import settled
 
 pytestmark = pytest.mark.ours("it closes with input unread (C21.1)")
@@ -139,6 +144,16 @@ def test_container_that_is_not_created(container: Container) -> None:
     assert all_of(client) == b""
 
 
+def wait_output(pid: int) -> None:
+    """Wait until output of a container waits in its pipe. Polled: that has no event."""
+    deadline = Deadline()
+    fd = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    while not unread(fd):
+        assert not deadline.passed(), "no output waits"
+        time.sleep(0.002)
+    os.close(fd)
+
+
 def test_clients_that_wait_for_a_place(container: Container) -> None:
     """C21.1: who connected before the end comes in before the last output is read."""
     first = launch(container, "cat data", "--attach-slow-client", "block")
@@ -147,8 +162,10 @@ def test_clients_that_wait_for_a_place(container: Container) -> None:
     for client in late:
         client.send(b"input")
     start(container)
-    wait_counters(container, lambda counters: counters["stalls"] > 0)  # the pipe has the rest
-    container.kill(int(container.pidfile.read_bytes()))
+    wait_counters(container, lambda counters: counters["stalls"] > 0)
+    pid = int(container.pidfile.read_bytes())
+    wait_output(pid)
+    container.kill(pid)
     whole = all_of(first)
     assert FLOOD.startswith(whole)
     for client in late:

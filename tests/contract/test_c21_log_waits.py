@@ -65,7 +65,7 @@ def test_the_end_is_seen(container: Container, reader: FifoReader) -> None:
 
 def test_timeout(container: Container, reader: FifoReader) -> None:
     """C21.4, C17.4: --timeout ends the container."""
-    blocked(container, reader, "cat data; read -r _ <go", "--timeout", "1")
+    blocked(container, reader, "cat data; read -r _ <go", "--timeout", "3")
     assert container.end() == -1
     assert flood_logged(reader.read_all())
 

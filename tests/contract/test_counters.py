@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from harness import Container
-from harness_counters import read_counters
+from harness_counters import read_counters, wait_counters
 from harness_proc import context_switches, settled
 
 pytestmark = pytest.mark.ours("it has no counters")
@@ -36,8 +36,7 @@ def test_clients_and_reopens_are_counted(container: Container) -> None:
     container.launch()
     container.started()
     client = container.attach()
-    counters = read_counters(container)
-    assert counters["clients"] == counters["clients_now"] == 1
+    wait_counters(container, lambda now: now["clients"] == now["clients_now"] == 1)
     container.log.rename(container.log.with_suffix(".moved"))
     container.allow("logs/ctr.moved")
     (container.bundle / "ctl").write_text("2 0 0\n")
@@ -55,14 +54,11 @@ def test_reading_does_not_wake_the_monitor(container: Container) -> None:
     container.launch()
     container.started()
     container.attach().close()
+    wait_counters(container, lambda now: now["clients_now"] == 0)
     pid = container.monitor.pid
-    for _ in range(3):
-        before = context_switches(pid), read_counters(container)["wake_ups"]
-        for _ in range(100):
-            read_counters(container)
-        after = context_switches(pid), read_counters(container)["wake_ups"]
-        if before == after:  # else it was still busy with the client that left
-            break
-    assert before == after
+    before = settled(pid), read_counters(container)["wake_ups"]
+    for _ in range(100):
+        read_counters(container)
+    assert (context_switches(pid), read_counters(container)["wake_ups"]) == before
     container.open_fifo(container.bundle / "start")
     assert container.end() == 0

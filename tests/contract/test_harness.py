@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from harness import Container, Guard
 from harness_log import Record, records
-from harness_os import TIMEOUT_S, Process, descendants
+from harness_os import TIMEOUT_S, Deadline, Process, descendants
 from harness_proc import signals
 
 
@@ -23,7 +24,10 @@ def test_orphans_are_found_and_ended() -> None:
             ["/bin/sh", "-c", shell], capture_output=True, check=True, timeout=TIMEOUT_S
         )
         orphan = Process(int(done.stdout))
-        assert [row.command for row in guard.left(0)] == ["sleep 1000"]
+        deadline = Deadline()  # the shell's child has let go of its stdout before it is a sleep
+        while [row.command for row in guard.left(0)] != ["sleep 1000"]:
+            assert not deadline.passed(), guard.left(0)
+            time.sleep(0.001)
         assert orphan.alive()
     assert not orphan.alive()
     orphan.close()

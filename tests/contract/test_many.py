@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness import Guard
 from harness_attach import PACKET_MAX, connect
 from harness_log import written
 from harness_many import PATIENCE_S, Many, Started
+from harness_os import Deadline
 from harness_proc import open_fds
 
 AT_A_TIME = 16
@@ -110,6 +112,14 @@ def in_order(data: bytes) -> bool:
     ) and data[: len(whole)] == whole
 
 
+def wait_logged(log: Path) -> None:
+    """Wait until a log has something. Polled: it is one of very many."""
+    deadline = Deadline(PATIENCE_S)
+    while not log.stat().st_size:
+        assert not deadline.passed(), log
+        time.sleep(0.01)
+
+
 def test_all_killed_at_once(conmon_path: Path, tmp_path: Path, guard: Guard, count: int) -> None:
     """C16, C17, C21.1: a tenth as many monitors, all logging, half with a client, lose nothing.
 
@@ -128,6 +138,8 @@ def test_all_killed_at_once(conmon_path: Path, tmp_path: Path, guard: Guard, cou
         running = dict(zip(names, pool.map(start, names), strict=True))
     reader = Reader({cid: attach(many, cid) for cid in names[::2]})
     reader.start()
+    for cid in names:
+        wait_logged(many.bundle(cid) / "log")
     for started in running.values():
         os.kill(started.pid, signal.SIGKILL)
     with ThreadPoolExecutor(AT_A_TIME) as pool:

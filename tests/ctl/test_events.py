@@ -138,8 +138,9 @@ def test_processes(conmonctl: Tool, container: Container) -> None:
     """events --processes: what forks, executes and exits in a container, after what was there."""
     fifo = container.fifo("say")
     hold = container.fifo("hold")
-    script = "while read -r line; do /usr/bin/head -n 1 $line; done <say &"
+    script = "(echo ready; while read -r line; do /usr/bin/head -n 1 $line; done <say) &"
     running(container, script)
+    container.wait_log(b" ready\n")  # the subshell is there
     pid = int(container.pidfile.read_text())
     args = ("events", "--json", "--processes", "--container", cid(container))
     with conmonctl.start(*args) as process:

@@ -25,7 +25,7 @@ def test_timeout(podman: Podman) -> None:
     """C2, C17.4: after --timeout the container is killed, and that is an exit."""
     name = podman.name()
     result = podman(
-        "run", "--name", name, "--timeout", "1", IMAGE, "sh", "-c", "echo a; exec sleep 1000",
+        "run", "--name", name, "--timeout", "4", IMAGE, "sh", "-c", "echo a; exec sleep 1000",
         code=None,
     )  # fmt: skip
     assert result.code not in (0, 125)
@@ -137,7 +137,7 @@ def test_pod(podman: Podman) -> None:
         one = podman.run_detached("--pod", "pod", IMAGE, "sh", "-c", "echo one; exec sleep 1000")
         two = podman.name()
         podman("run", "--name", two, "--pod", "pod", IMAGE, "sh", "-c", "exit 4", code=4)
-        assert len(podman.monitors()) == 2
+        until(lambda: len(podman.monitors()) == 2, "the end of the other's monitor")
         podman.wait_log(one, lambda records: records[-1].data == b"one")
         podman("pod", "stop", "--time", "0", "pod")
         podman.wait_no_monitor()

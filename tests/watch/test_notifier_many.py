@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness_os import TIMEOUT_S
-from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room
+from harness_os import TIMEOUT_S, Deadline
+from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, wait_until
 
 MANY = 200
 FAILED = 130  # more than the fanotify groups that a user may have
@@ -52,6 +53,18 @@ def holdings(helper_pid: int) -> tuple[int, list[str]]:
     return len(os.listdir(fds)), sorted(line.split("pos:")[0] for line in marks)
 
 
+def settled_holdings(helper_pid: int) -> tuple[int, list[str]]:
+    """What it holds once it is done with what it was told: the same twice."""
+    deadline = Deadline()
+    before = holdings(helper_pid)
+    time.sleep(0.05)  # a window in which nothing may happen, not a wait for something
+    while (now := holdings(helper_pid)) != before:
+        assert not deadline.passed(), now
+        before = now
+        time.sleep(0.05)
+    return now
+
+
 def test_130_failed_creations(room: Room, notify: Notify) -> None:
     """They are told as PRE_CREATE only, and leave nothing behind in the helper."""
     recorder = Recorder()
@@ -69,11 +82,11 @@ def test_130_failed_creations(room: Room, notify: Notify) -> None:
             return process.wait(4 * TIMEOUT_S)
 
     run("first")
-    before = holdings(notifier.helper_pid)
+    before = settled_holdings(notifier.helper_pid)
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(fail, range(FAILED)))
     run("last")
     assert recorder.of("last") == [PRE_CREATE, ADD, REMOVE]
     assert [event.type for event in recorder.events].count(PRE_CREATE) == FAILED + 2
     assert len(recorder.wait_count(ADD, 2)) == len(recorder.wait_count(REMOVE, 2)) == 2
-    assert holdings(notifier.helper_pid) == before
+    wait_until(lambda: holdings(notifier.helper_pid) == before, "the helper to let go of all")

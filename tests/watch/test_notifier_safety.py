@@ -95,7 +95,7 @@ def test_helper_that_is_stopped_or_killed(
     helper.wait_gone()
     helper.close()
     wait_until(lambda: notifier.helper_pid != helper.pid, "another helper")
-    assert notifier.statistics().restarts == 1
+    assert notifier.statistics().restarts >= 1  # a busy machine may end the next one, too
     run_container(room, "c2")
     recorder.wait(REMOVE, "c2")
     os.kill(pid, signal.SIGKILL)
