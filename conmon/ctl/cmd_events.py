@@ -80,13 +80,13 @@ class Watch:
         self,
         words: tuple[str, ...],
         types: tuple[str, ...],
-        tree: ProcessTree | None,
+        processes: bool,
         put: Callable[[dict[str, Any]], None],
     ) -> None:
         self.names = watching.Names()
         self._words = words
         self._types = types
-        self._tree = tree
+        self._processes = processes
         self._put = put
 
     def container(self, event: ContainerEvent) -> None:
@@ -94,11 +94,8 @@ class Watch:
         fields = event_text.container_fields(event)
         fields["name"] = fields["name"] or self.names.get(event.container_id) or None
         self.names.set(event.container_id, event.container_name)
-        if self._tree is not None and fields["type"] == "add":
-            # Before its state is written where the tree looks, or where the tree does not look.
-            watching.add(self._tree, event.container_id, event.container_pid, event.runtime)
         self._print(fields, event.container_id)
-        if fields["type"] == "remove" and self._tree is None:
+        if fields["type"] == "remove" and not self._processes:
             self.names.forget(event.container_id)
 
     def process(self, event: TreeEvent) -> None:
@@ -127,12 +124,19 @@ class Watch:
 
 @contextlib.contextmanager
 def _notifier(
-    inbox: Inbox, mode: Any, initial: bool, pre_create: bool
+    inbox: Inbox, tree: ProcessTree | None, mode: Any, initial: bool, pre_create: bool
 ) -> Iterator[ContainerNotifier]:
-    from conmon.watch import ContainerNotifier
+    """The watcher of containers. Where they are held, the tree knows them before they go on."""
+    from conmon.watch import ContainerNotifier, EventType
+
+    def note(event: ContainerEvent) -> None:
+        inbox.put(event)  # first: its processes come behind it
+        if tree is not None and event.type is EventType.ADD_CONTAINER:
+            # Before its state is written where the tree looks, or where the tree does not look.
+            watching.add(tree, event.container_id, event.container_pid, event.runtime)
 
     with watching.refusals("watch containers"):
-        notifier = ContainerNotifier(inbox.put, initial=initial, pre_create=pre_create, mode=mode)
+        notifier = ContainerNotifier(note, initial=initial, pre_create=pre_create, mode=mode)
     with notifier:
         yield notifier
 
@@ -234,9 +238,9 @@ def command(
         if processes:
             tree = stack.enter_context(_processes(inbox, source, initial))
         pre_create = not types or "pre-create" in types
-        notifier = stack.enter_context(_notifier(inbox, mode, initial, pre_create))
+        notifier = stack.enter_context(_notifier(inbox, tree, mode, initial, pre_create))
         _explain(notifier)
-        watch = Watch(words, types, tree, put)
+        watch = Watch(words, types, processes, put)
         if not initial:
             _watch_ends(notifier, watch.names)
         lost = 0

@@ -8,7 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from podman.bed import IMAGE, Bed
@@ -248,6 +248,41 @@ def test_events(podman: Podman, conmonctl: Tool, prefix: str) -> None:
     assert exits[events[1]["pid"]] == 5
     (removed,) = [event for event in events if event["type"] == "remove"]
     assert (removed["id"], removed["exit_status"]) == (cid, 5)
+
+
+def test_events_that_nobody_reads(podman: Podman, conmonctl: Tool, prefix: str) -> None:
+    """events: the first program is seen also where what was told before is not printed yet."""
+    name = f"{prefix}-unread"
+    args = ("events", "--json", "--processes", "--container", name)
+    command = ("run", "--rm", "-i", "--name", name, IMAGE, "sh", "-c", "echo up; read l; exit 5")
+    with conmonctl.start(*args) as process:
+        assert process.stdout is not None
+        assert b'"sync"' in process.stdout.readline()
+        filled = _fill(process.stdout)
+        with podman.start(*command) as running:
+            assert running.stdin is not None and running.stdout is not None
+            assert running.stdout.readline() == b"up\n"
+            assert read_lines(process, filled) == [b"\n"] * filled
+            events = _until(process, lambda seen: bool(seen) and seen[-1]["type"] == "exec")
+            running.stdin.write(b"go\n")
+            assert running.wait(timeout=60) == 5
+        process.terminate()
+        process.wait(timeout=30)
+    assert [event["type"] for event in events] == ["pre-create", "add", "fork", "exec"]
+    assert events[-1]["argv"] == ["sh", "-c", "echo up; read l; exit 5"]
+
+
+def _fill(reader: IO[bytes]) -> int:
+    """Fill a pipe with empty lines; how many. Its writer must be silent."""
+    fd = os.open(f"/proc/self/fd/{reader.fileno()}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(fd, b"\n" * 4096)
+    except BlockingIOError:
+        return filled
+    finally:
+        os.close(fd)
 
 
 def _until(
