@@ -93,6 +93,14 @@ class Room:
         """A command line of the runtime."""
         return [str(self.runtime), "--root", str(self.state), *map(str, words)]
 
+    def _behind_shell(self, *words: str | Path) -> list[str]:
+        """The same behind a shell, which is not held.
+
+        Until Python 3.11.4 subprocess keeps the interpreter's lock until the child has executed
+        its program: if that is held, a notifier in this process could not answer.
+        """
+        return ["/bin/sh", "-c", 'exec "$@"', "sh", *self.words(*words)]
+
     def runc(
         self, *words: str | Path, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[bytes]:
@@ -100,7 +108,7 @@ class Room:
         # files, because a container keeps a pipe open that it inherits
         with open(self.dir / "runc.log", "ab") as log:
             done = subprocess.run(
-                self.words(*words),
+                self._behind_shell(*words),
                 cwd=cwd,
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
@@ -114,10 +122,11 @@ class Room:
 
     @contextmanager
     def begin(self, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the runtime beside the test. It may be held: the shell before it is not."""
-        argv = ["/bin/sh", "-c", 'exec "$@"', "sh", *self.words(*words)]
+        """Run the runtime beside the test."""
         with open(self.dir / "runc.log", "ab") as log:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                self._behind_shell(*words), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             yield process
         finally:
