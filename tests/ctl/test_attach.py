@@ -5,15 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import struct
 import subprocess
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness import Container
+from harness_fifo import unread
 from harness_os import Deadline
 from harness_proc import open_fds
 from harness_terminal import wait_size, with_terminal
@@ -250,12 +249,6 @@ def test_signal_while_nobody_reads(conmonctl: Tool, container: Container) -> Non
     os.close(read_end)
     os.kill(int(container.pidfile.read_text()), signal.SIGKILL)
     assert container.end() == 128 + signal.SIGKILL
-
-
-def unread(fd: int) -> int:
-    """Bytes that wait in a pipe."""
-    (size,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
-    return int(size)
 
 
 def test_disconnected_by_the_monitor(conmonctl: Tool, container: Container) -> None:

@@ -123,6 +123,12 @@ def test_numbers_wrap() -> None:
     assert sequences.lost == 3
 
 
+def test_default_buffer(guard: Guard) -> None:
+    """It asks for 8 MiB unless told otherwise, and gets it whatever net.core.rmem_max is."""
+    with ProcessTree(state_roots=[]) as tree:
+        assert tree.stats().receive_buffer == 2 * (8 << 20)  # the kernel accounts twice as much
+
+
 def test_storm_loses_nothing(storm: Path, guard: Guard) -> None:
     """100,000 forks: each is seen, none is lost, nobody is left over.
 
