@@ -412,15 +412,18 @@ def set_oom_score(int score):
 
 
 def watch_kills(pid_t pid):
-    """Begin to watch for kills in a process's memory cgroup: the record's fields of that."""
+    """Begin to watch for kills in a process's memory cgroup.
+
+    The record's fields of that, and errno where an fd could not be had, else 0.
+    """
     cdef KillWatch kills
-    core_watch_kills(&kills, pid)
+    cdef int error = core_watch_kills(&kills, pid)
     return {
         "oom_event_fd": kills.event_fd,
         "oom_counter_fd": kills.counter_fd,
         "oom_announced": kills.announced,
         "oom_kills": kills.kills,
-    }
+    }, error
 
 
 # --- files and sockets ----------------------------------------------------------------------

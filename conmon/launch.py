@@ -284,9 +284,11 @@ class Launch:
         nobody_to_tell = self.options.persist_dir is None and self.options.bundle is None
         if nobody_to_tell or self.fields["ended"]:
             return
-        self.fields.update(_fastio.watch_kills(self.fields["container_pid"]))
-        if self.fields["oom_counter_fd"] < 0 or self.fields["oom_event_fd"] < 0:
-            diag.debug(b"Failed to watch the container's memory cgroup")
+        fields, error = _fastio.watch_kills(self.fields["container_pid"])
+        self.fields.update(fields)
+        if error:
+            reason = diag.strerror(OSError(error, ""))
+            diag.debug(b"Failed to watch the container's memory cgroup: " + reason)
 
     def take_terminal(self, console: Console) -> None:
         """The pty's master is the container's stdin and stdout. diag.Fatal."""

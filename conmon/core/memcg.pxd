@@ -6,7 +6,7 @@ life, before the caller knows the container's pid and may start what is in it: w
 then is no kill of this container.
 """
 
-from libc.errno cimport errno
+from libc.errno cimport ENOENT, errno
 from libc.stdint cimport int64_t
 from libc.stdlib cimport strtoll
 from libc.string cimport strchr, strlen, strncmp
@@ -134,12 +134,13 @@ cdef inline void watch_v1(KillWatch* kills, const char* group) noexcept nogil:
         kills.event_fd = -1
 
 
-cdef inline void watch_kills(KillWatch* kills, pid_t pid) noexcept nogil:
-    """Begin to watch the memory cgroup of a process. Where one fd is -1 it could not be had.
+cdef inline int watch_kills(KillWatch* kills, pid_t pid) noexcept nogil:
+    """Begin to watch the memory cgroup of a process; errno where an fd could not be had, else 0.
 
     Without the event the count can still be looked at in the end; without the count there is
     nothing to tell.
     """
+    cdef int error = 0
     cdef statfs_t about
     cdef char text[CGROUP_TEXT]
     cdef bint v2 = (statfs(b"/sys/fs/cgroup", &about) == 0
@@ -149,10 +150,13 @@ cdef inline void watch_kills(KillWatch* kills, pid_t pid) noexcept nogil:
     kills.announced = False
     kills.kills = 0
     if group == NULL:
-        return
+        return ENOENT
     if v2:
         watch_v2(kills, group)
     else:
         watch_v1(kills, group)
+    if kills.counter_fd < 0 or kills.event_fd < 0:
+        error = errno
     if kills.counter_fd >= 0:
         kills.kills = max(count_kills(kills.counter_fd, text), <int64_t>0)
+    return error
