@@ -11,7 +11,13 @@ from conmon.core.state cimport CHUNK, JOURNAL_ROOM, LOG_BUFFER, STDIN_PACKET
 
 cdef extern from *:
     """
-    #define CONMON_PAGE 65536 /* bytes of the largest page that a kernel of ours may have */
+    /* Bytes of the largest page that a kernel may have. No more: where the linker leaves out a
+       page before them they get a segment of their own, and valgrind then knows no symbols. */
+    #if defined(__x86_64__)
+    #define CONMON_PAGE 4096
+    #else
+    #define CONMON_PAGE 65536
+    #endif
     static struct {
         char chunk[CONMON_CHUNK];
         char log[CONMON_LOG_BUFFER];
