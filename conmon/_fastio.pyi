@@ -29,7 +29,6 @@ def spawn(
     *,
     null_fd: int,
     stdio: list[int | None] | list[str],
-    start_fd: int = -1,
     oom_score_adj: int | None = None,
     own_listen_pid: bool = False,
 ) -> int: ...

@@ -377,13 +377,11 @@ def set_subreaper():
         raise OSError(errno, "prctl")
 
 
-def spawn(list argv, *, int null_fd, stdio, int start_fd=-1, oom_score_adj=None,
-          bint own_listen_pid=False):
+def spawn(list argv, *, int null_fd, stdio, oom_score_adj=None, bint own_listen_pid=False):
     """Start the OCI runtime `argv` with the caller's environment and signal mask; its pid.
 
-    `stdio`: for 0, 1, 2 an fd, None for /dev/null or "keep". `start_fd`: read from before the
-    exec, or -1. `oom_score_adj`: what the runtime runs with, None to inherit. OSError if the
-    fork fails.
+    `stdio`: for 0, 1, 2 an fd, None for /dev/null or "keep". `oom_score_adj`: what the
+    runtime runs with, None to inherit. OSError if the fork fails.
     """
     cdef Spawn plan
     cdef pid_t pid
@@ -394,7 +392,6 @@ def spawn(list argv, *, int null_fd, stdio, int start_fd=-1, oom_score_adj=None,
             SPAWN_NULL if wanted is None else SPAWN_KEEP if wanted == "keep" else wanted)
     plan.argv = pointers(argv)
     plan.null_fd = null_fd
-    plan.start_fd = start_fd
     plan.restore_oom_score = oom_score_adj is not None
     plan.oom_score_adj = oom_score_adj or 0
     plan.own_listen_pid = own_listen_pid

@@ -213,12 +213,14 @@ class Launch:
         diag.trace(b"calling runtime args: " + b" ".join(argv))
         own_listen_pid = runtime.owns_listen_pid(options)
         runtime.check_signals(self.signal_fd)
+        session = options.exec_mode
+        timeout = runtime.Timeout(options.timeout if session else 0)
+        self.wait_for_client(timeout)
         try:
             pid = _fastio.spawn(
                 argv,
                 null_fd=self.null,
                 stdio=["keep"] * 3 if self.plan.passthrough else stdio.for_runtime(),
-                start_fd=self.start.fd,
                 oom_score_adj=self.oom_score,
                 own_listen_pid=own_listen_pid,
             )
@@ -231,10 +233,7 @@ class Launch:
                 self.drop_stdio()
             except diag.Fatal as fatal:  # not worth a container
                 diag.warn(fatal.args[0])
-        self.start.close()
         stdio.close_runtime_ends()
-        session = options.exec_mode
-        timeout = runtime.Timeout(options.timeout if session else 0)
         code, held = runtime.wait(
             pid, stdio, self.signal_fd, console,
             session_pidfile=options.container_pidfile if session else None,
@@ -258,6 +257,23 @@ class Launch:
             # after the pid file: that tells first that there is no session at all
             self.take_terminal(console)
         return held
+
+    def wait_for_client(self, timeout: runtime.Timeout) -> None:
+        """Wait until the caller has attached to the session: the start pipe's second byte, or end.
+
+        Not in the child, as C conmon does: it can be had by vfork. diag.Fatal.
+        """
+        fd = self.start.fd
+        while self.start.fd >= 0:
+            left = timeout.left_ms()
+            if left == 0:
+                raise diag.Fatal(b"command timed out")
+            ready = _fastio.wait_readable([fd, self.signal_fd], min(left, runtime.POLL_MS))
+            if self.signal_fd in ready:
+                runtime.check_signals(self.signal_fd)
+            if fd in ready:
+                parent.wait_for_start(fd)
+                self.start.close()
 
     def find_container(self, held: runtime.Held) -> None:
         """Read the container's pid. A pid file without a pid is none at all (C20.7). diag.Fatal."""

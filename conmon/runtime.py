@@ -14,7 +14,7 @@ _READ_SIZE = 1 << 16
 # C conmon reads this much of a failed runtime's stderr; a message to the parent holds less
 _ERROR_SIZE = 8191
 # poll() takes an int; a longer wait is begun anew
-_POLL_MS = 1 << 30
+POLL_MS = 1 << 30
 # errors that say nothing of the file; how often, and when, it is tried again
 _PASSING = (errno.EINTR, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOMEM)
 _PID_TRIES, _PID_RETRY_MS = 50, 20
@@ -152,7 +152,7 @@ def wait(
     streams.pop(-1, None)
     while True:
         console_fds = console.fds() if console is not None else []
-        left = -1 if held.timed_out else min(timeout.left_ms(), _POLL_MS)
+        left = -1 if held.timed_out else min(timeout.left_ms(), POLL_MS)
         ready = _fastio.wait_readable([*console_fds, signal_fd, *streams], left)
         if console is not None:
             # before all else: the container may look at its terminal at any moment

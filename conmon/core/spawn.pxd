@@ -6,7 +6,7 @@ from libc.string cimport strerror, strlen, strncmp
 from conmon.core.ending cimport set_oom_score
 from conmon.core.kernel cimport (
     PR_SET_PDEATHSIG, SIG_DFL, SIG_SETMASK, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ, _exit, c_signal,
-    dup2, environ, execve, fchmod, fork, getpid, pid_t, prctl, read, sigprocmask, sigset_t,
+    dup2, environ, execve, fchmod, fork, getpid, pid_t, prctl, sigprocmask, sigset_t,
     snprintf, vfork, write,
 )
 
@@ -18,7 +18,6 @@ cdef struct Spawn:
     char** argv
     int null_fd
     int stdio[3]          # fd, SPAWN_NULL or SPAWN_KEEP for 0, 1, 2
-    int start_fd          # read once more before the exec (exec --exec-attach); -1: not
     int oom_score_adj
     bint restore_oom_score
     bint own_listen_pid   # LISTEN_PID becomes the runtime's pid
@@ -67,9 +66,6 @@ cdef inline void spawn_child(const Spawn* spawn) noexcept nogil:
     spawn_stdio(spawn)
     if spawn.own_listen_pid:
         spawn_listen_pid(variable, sizeof(variable))
-    if spawn.start_fd >= 0:
-        while read(spawn.start_fd, text, sizeof(text)) < 0 and errno == EINTR:
-            pass
     if spawn.restore_oom_score:
         set_oom_score(spawn.oom_score_adj)
     execve(spawn.argv[0], spawn.argv, environ)
@@ -84,10 +80,10 @@ cdef inline pid_t spawn_runtime(const Spawn* spawn) noexcept nogil:
     """Start the runtime; its pid, or -errno.
 
     By vfork(2), which copies no page tables and leaves us no page to fault in again, where the
-    child waits for nobody and changes nothing of ours before the exec.
+    child changes nothing of ours before the exec.
     """
     cdef pid_t pid = -1
-    if spawn.start_fd < 0 and not spawn.own_listen_pid:
+    if not spawn.own_listen_pid:
         pid = vfork()
     if pid < 0:  # or a seccomp filter knows no vfork
         pid = fork()

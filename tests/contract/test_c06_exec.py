@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import signal
 import time
 from pathlib import Path
 
@@ -12,28 +12,18 @@ from harness import Container
 from harness_exec import AttachPipe, as_crio_exec, as_podman_exec, launch_crio_exec
 from harness_log import written
 from harness_os import Deadline, descendants
-from harness_proc import words
+from harness_proc import settled, words
 from harness_rooms import CID, STANDIN
 
 FLOOD = b"".join(b"line %09d\n" % i for i in range(350_000))  # 5 MB
 
 
 def wait_for_second_read(container: Container) -> None:
-    """Wait until a child of conmon waits on the start pipe. Polled: that has no event."""
-    deadline = Deadline()
-    while not deadline.passed():
-        for row in descendants():
-            try:
-                fields = Path(f"/proc/{row.pid}/syscall").read_text().split()
-                environ = Path(f"/proc/{row.pid}/environ").read_bytes()
-            except OSError:
-                continue
-            match = re.search(rb"_OCI_STARTPIPE=(\d+)", environ)
-            waits = match and len(fields) > 2 and int(fields[1], 16) == int(match[1])
-            if waits and row.ppid == container.monitor.pid:
-                return
-        time.sleep(0.002)
-    raise AssertionError("nobody reads the start pipe again")
+    """Wait until conmon, and whoever it has started, has nothing to do before the second go."""
+    settled(container.monitor.pid)
+    for row in descendants():
+        if row.ppid == container.monitor.pid:
+            settled(row.pid)
 
 
 def test_session_of_podman(container: Container) -> None:
@@ -63,6 +53,38 @@ def test_session_of_podman(container: Container) -> None:
     assert container.end() == 7
     assert container.message() == b""
     assert client.read_all() == b""
+
+
+@pytest.mark.ours("it ends in silence")
+def test_signal_before_the_second_go(container: Container) -> None:
+    """C4.16, C16.1: told to end while the caller attaches, it says so and starts no session."""
+    as_podman_exec(container)
+    container.record()
+    pipe = AttachPipe(container)
+    pipe.launch(container)
+    assert pipe.message() == b'{"data": 0}\n'
+    wait_for_second_read(container)
+    os.kill(container.monitor.pid, signal.SIGTERM)
+    assert container.message() == (
+        b'{"data": -1, "message": "Ended by signal 15 before the container was created"}\n'
+    )
+    assert container.message() == b""
+    assert not list(container.seen.iterdir()), "the runtime has been started"
+    assert not (container.bundle / "attach").exists()
+
+
+@pytest.mark.ours("a client that never comes is not covered by --timeout")
+def test_timeout_before_the_second_go(container: Container) -> None:
+    """C4.16: the session's time runs while its caller attaches, too."""
+    as_podman_exec(container)
+    container.options["-T"] = "1"
+    container.record()
+    pipe = AttachPipe(container)
+    pipe.launch(container)
+    assert pipe.message() == b'{"data": 0}\n'
+    assert container.message() == b'{"data": -1, "message": "command timed out"}\n'
+    assert container.message() == b""
+    assert not list(container.seen.iterdir()), "the runtime has been started"
 
 
 def test_second_go_by_end_of_file(container: Container) -> None:
