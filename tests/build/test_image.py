@@ -65,3 +65,11 @@ def test_what_outlives_an_interpreter_is_not_in_the_image() -> None:
     at = {words[-1]: int(words[0], 16) for words in map(str.split, listed) if len(words) == 3}
     assert not at["conmon_image_start"] <= at["conmon_leaver"] < at["conmon_image_end"]
     assert at["conmon_image_start"] <= at["conmon_image_heap"] < at["conmon_image_end"]
+
+
+def test_what_can_be_written_is_one_segment() -> None:
+    """Valgrind reads no symbols where another one has no bytes in the file, and so counts wrong."""
+    lines = run("readelf", "-lW", TOP / "build" / "conmon").stdout.splitlines()
+    loaded = [line.split() for line in lines if line.split()[:1] == ["LOAD"]]
+    assert [row[6] for row in loaded].count("RW") == 1
+    assert all(int(row[4], 16) > 0 for row in loaded)
