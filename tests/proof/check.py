@@ -32,14 +32,29 @@ class Piece:
     data: bytes
 
 
+@dataclass
+class Amount:
+    """What a container wrote that something was then compared with."""
+
+    lines: int = 0
+    bytes: int = 0
+
+
+#: Of all containers so far.
+expected_so_far = Amount()
+
+
 def expect(program: Path, seed: int, sizes: dict[str, int]) -> Streams:
     """What the generator writes with this seed; `sizes` are bytes by stream."""
-    return {
+    expected = {
         name: subprocess.run(
             [program, "print", str(seed), name[3], str(size)], capture_output=True, check=True
         ).stdout
         for name, size in sizes.items()
     }
+    expected_so_far.lines += sum(data.count(b"\n") for data in expected.values())
+    expected_so_far.bytes += sum(map(len, expected.values()))
+    return expected
 
 
 def piece(record: Record) -> Piece:

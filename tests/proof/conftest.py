@@ -13,17 +13,22 @@ from pathlib import Path
 import pytest
 from harness import Guard
 
+from .check import expected_so_far
 from .workshop import Workshop
 
 SOURCE = Path(__file__).with_name("numbered.c")
 
 Round = Callable[[int, random.Random], object]
 
+#: What each test has proved, in words.
+proved: dict[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Proof:
     """Runs rounds for `seconds`; the first one with `seed`, each later one with the next."""
 
+    name: str
     seed: int
     seconds: float
 
@@ -31,6 +36,7 @@ class Proof:
         """At least one round. A failure names its seed, which `--proof-seed` takes."""
         end = time.monotonic() + self.seconds
         seed = self.seed
+        lines, size = expected_so_far.lines, expected_so_far.bytes
         while seed == self.seed or time.monotonic() < end:
             print(f"--proof-seed={seed}")
             try:
@@ -39,6 +45,10 @@ class Proof:
                 error.add_note(f"in round {seed - self.seed + 1}: --proof-seed={seed}")
                 raise
             seed += 1
+            proved[self.name] = (
+                f"rounds {seed - self.seed:,}, lines {expected_so_far.lines - lines:,}, "
+                f"bytes {expected_so_far.bytes - size:,}"
+            )
 
 
 @pytest.fixture
@@ -49,7 +59,13 @@ def proof(request: pytest.FixtureRequest) -> Proof:
     seed: int | None = request.config.getoption("--proof-seed")
     if seed is None:
         seed = random.SystemRandom().randrange(10**9)
-    return Proof(seed, seconds / len(tests))
+    return Proof(request.node.name, seed, seconds / len(tests))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was written and held against what came out, where one process ran all."""
+    for name, words in proved.items():
+        terminalreporter.write_line(f"{name}: {words}")
 
 
 @pytest.fixture(scope="session")
