@@ -76,7 +76,8 @@ _SHORT = {option[1][0]: option for option in OPTIONS if option[1]}
 _HELP = (b"--help", b"--help-all")
 _HELP_LETTERS = b"h?"
 _BITS = {"int": 31, "int64": 63}
-_DIGITS = {8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
+_PREFIXES = {b"0x": 16, b"0b": 2}
+_DIGITS = {2: b"01", 8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
 _PATIENCE = 5  # seconds until `drop` disconnects a client
 _LOG_LEVELS = {
     b"panic": b"error",
@@ -240,22 +241,25 @@ def _store(options: Options, option: "Option", spelled: bytes, value: bytes | No
 
 
 def _integer(text: bytes, bits: int, spelled: bytes) -> int:
-    """Read the whole text as strtol(3) does with base 0; bits are the value's, sign apart."""
+    """Read the whole text as strtol(3) does with base 0; bits are the value's, sign apart.
+
+    Binary numbers, 0b101, came with C23: glibc has them from 2.38 on.
+    """
     digits = text.lstrip(b" \t\n\v\f\r")
     negative = digits[:1] == b"-"
     if digits[:1] in (b"-", b"+"):
         digits = digits[1:]
-    base = 10
-    if digits[:2] in (b"0x", b"0X"):
-        base, digits = 16, digits[2:]
+    base = _PREFIXES.get(digits[:2].lower(), 10)
+    if base != 10:
+        digits = digits[2:]
     elif digits[:1] == b"0":
         base = 8
     if not digits or digits.translate(None, _DIGITS[base]):
         before, after = quotes()
         raise _failure(b"Cannot parse integer value %b%b%b for %b" % (before, text, after, spelled))
-    # int() refuses thousands of digits; 64 bits never need more than 22 of them.
+    # int() refuses thousands of digits; 64 bits never need more of them.
     digits = digits.lstrip(b"0") or b"0"
-    if len(digits) <= 22:
+    if len(digits) <= 64:
         value = -int(digits, base) if negative else int(digits, base)
         if -1 << bits <= value < 1 << bits:
             return value

@@ -136,7 +136,8 @@ def test_every_option_has_an_attribute_and_the_reverse() -> None:
         (b"0", 0), (b"-0", 0), (b"5", 5), (b"+5", 5), (b"-5", -5), (b" 5", 5),
         (b"\t\n\v\f\r 5", 5), (b"0x10", 16), (b"0X1f", 31), (b"-0x10", -16), (b"010", 8),
         (b"+0x5", 5), (b"00", 0), (b"0" * 5000 + b"7", 7), (b"2147483647", 2147483647),
-        (b"-2147483648", -2147483648), (b"017777777777", 2147483647),
+        (b"-2147483648", -2147483648), (b"017777777777", 2147483647), (b"0b11", 3), (b"-0B1", -1),
+        (b"0b" + b"1" * 31, 2147483647),
     ],
 )  # fmt: skip
 def test_integers_in_base_0(text: bytes, value: int) -> None:
@@ -149,7 +150,7 @@ def test_integers_in_base_0(text: bytes, value: int) -> None:
     "text",
     [
         b"abc", b"", b" ", b"-", b"+", b"+-5", b"- 5", b"5 ", b"5k", b"0x", b"0xg", b"08",
-        b"0b11", b"0o17", b"1_000", b"1.0", b"\xa05", b"\xff", b"--version", b"9" * 5000 + b"x",
+        b"0b", b"0b2", b"0o17", b"1_000", b"1.0", b"\xa05", b"\xff", b"--version", b"9" * 5000 + b"x",
         b"\xef\xbc\x95",
     ],
 )  # fmt: skip
