@@ -12,6 +12,7 @@ import pytest
 SCRIPT = """
 set -e
 mount -t tmpfs -o size="$2" tmpfs "$1"
+mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd
 mkdir -p /run/systemd/journal
 echo ready

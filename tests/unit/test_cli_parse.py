@@ -150,8 +150,8 @@ def test_integers_in_base_0(text: bytes, value: int) -> None:
     "text",
     [
         b"abc", b"", b" ", b"-", b"+", b"+-5", b"- 5", b"5 ", b"5k", b"0x", b"0xg", b"08",
-        b"0b", b"0b2", b"0o17", b"1_000", b"1.0", b"\xa05", b"\xff", b"--version", b"9" * 5000 + b"x",
-        b"\xef\xbc\x95",
+        b"0b", b"0b2", b"0o17", b"1_000", b"1.0", b"\xa05", b"\xff", b"--version",
+        b"9" * 5000 + b"x", b"\xef\xbc\x95",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", [b"--timeout", b"--log-size-max", b"-T"])
