@@ -15,6 +15,9 @@ FUZZ_ARGS ?=
 RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
 SECONDS ?= 600
+SYSTEM ?= debian13
+# What depends on the system. The rest is the same everywhere, or too slow for every system.
+SYSTEM_TESTS = tests/unit tests/core tests/contract tests/podman tests/differential tests/ctl tests/watch
 export PYTHON
 
 # Most tests wait for half of their time.
@@ -34,7 +37,7 @@ ORDINARY = build/meson/conmon-linked
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
 	test-ordinary test-podman many fuzz faults faults-page soak check-sanitized dev contract \
 	bench bench-quick bench-instructions bench-page bench-dev \
-	clean
+	system check-system clean clean-systems
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -149,5 +152,15 @@ bench-dev: all
 	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }
 	@$(BIN)/python tools/venv.py build/venv bench
 
-clean: ## remove what was built
-	rm -rf build
+system: ## lay a system to test in, as a folder: SYSTEM=debian13 or testing
+	@tools/lay-system.sh $(SYSTEM)
+
+check-system: system ## build conmon in that system, and run the tests there
+	@tools/in-system.sh $(SYSTEM) tools/deps.sh test
+	@tools/in-system.sh $(SYSTEM) make test JOBS=$(JOBS) PYTEST_ARGS='$(SYSTEM_TESTS) $(PYTEST_ARGS)'
+
+clean: ## remove what was built, but for systems
+	[ ! -e build ] || find build -mindepth 1 -maxdepth 1 ! -name systems -exec rm -rf {} +
+
+clean-systems: ## remove the systems
+	rm -rf build/systems

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Install what the distribution must provide: deps.sh build|test|demo|fuzz
+# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system
 # Exit status 3: something is missing, and this is not root; the command is printed.
 # shellcheck disable=SC2046,SC2086 # lists of words are meant to be split
 set -eu
 
 what=${1:-build}
 case $what in
-    build | demo | test | fuzz) ;;
+    build | demo | test | fuzz | system) ;;
     *)
-        echo "There is no set of packages '$what', only build, demo, test and fuzz." >&2
+        echo "There is no set of packages '$what', only build, demo, test, fuzz and system." >&2
         exit 2
         ;;
 esac
@@ -24,6 +24,7 @@ packages_apt() {
             echo procps systemd tmux zsh fish user-mode-linux # the last for cgroup v2
             ;;
         fuzz) packages_apt build && echo $(clang_apt) ;;
+        system) echo mmdebstrap debian-archive-keyring util-linux ;;
     esac
 }
 
@@ -52,6 +53,7 @@ packages_dnf() {
             echo procps-ng systemd /usr/bin/script tmux zsh fish
             ;;
         fuzz) packages_dnf build && echo clang compiler-rt ;;
+        system) echo mmdebstrap debian-keyring util-linux ;;
     esac
 }
 
@@ -65,6 +67,7 @@ packages_apk() {
             echo procps bash tmux zsh fish # there is no journald
             ;;
         fuzz) packages_apk build && echo clang compiler-rt ;;
+        system) echo mmdebstrap debian-archive-keyring util-linux ;;
     esac
 }
 
