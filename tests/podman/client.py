@@ -63,13 +63,14 @@ class Podman:
     ``user`` None is root. Everything lies under ``dir``.
     """
 
+    _names = itertools.count(1)
+
     def __init__(self, bed: Bed, runtime: str, user: TestUser | None) -> None:
         self.bed = bed
         self.runtime = runtime
         self.user = user
         self.dir = bed.dir / f"{runtime}-{'rootless' if user else 'root'}"
         self.tmp_dir = self.dir / "tmp"
-        self._names = itertools.count(1)
         self._configs = itertools.count(1)
         self.dir.mkdir()
         for name in ("home", "xdg", "shared"):
@@ -174,8 +175,8 @@ class Podman:
                     os.killpg(process.pid, 9)
 
     def name(self) -> str:
-        """A container name that was not used yet."""
-        return f"c{next(self._names)}"
+        """A container name that was not used yet, here or by tests that run beside these."""
+        return f"c{os.getpid()}-{next(self._names)}"
 
     def run_detached(self, *args: str, name: str | None = None) -> str:
         """``podman run -d ARGS``; returns the container's name."""
