@@ -103,7 +103,8 @@ def test_resize_while_the_runtime_runs(container: Container) -> None:
 def test_settings_of_the_command_stay(container: Container) -> None:
     """C21.2, C13: what the command sets on its terminal is not undone when the runtime ends."""
     with_terminal(container, "stty -onlcr rows 5; echo x >done; read -r _ <go; stty -a >state")
-    container.allow("bundle/done", "bundle/state")
+    container.put("ask", "")  # the command is to come after conmon, not to race with it
+    container.allow("bundle/done", "bundle/state", "bundle/asked")
     for name in ("late", "go", "hang"):
         container.fifo(name)
     container.launch()
