@@ -34,7 +34,8 @@ from bench.subjects import look_at
 LOG_MB = (10, 30)
 # Where callgrind writes what it has counted so far, and begins anew: an exec would lose it. Ours,
 # if built without an image of its interpreter, changes lives by syscall(SYS_execveat).
-CUTS = ("syscall", "fork", "execve", "execv")
+# A child begins with a copy of what was counted, so that is written before.
+CUTS = ("syscall", "fork", "vfork", "__vfork", "execve", "execv")
 # The runtime, and all that it executes, is left alone.
 SKIP = "*/standin/*,/bin/sh"
 
