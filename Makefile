@@ -49,7 +49,7 @@ help: ## list the targets and variables
 	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...),' \
   'SECONDS (of soak, or of fuzz for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
 
-deps: ## install what the distribution must provide: WHAT=build, demo, test or fuzz
+deps: ## install what the distribution must provide: WHAT=build, demo, test, fuzz or system
 	@tools/deps.sh $(WHAT)
 
 # What was built is installed as it is: root, who installs, may find another Python first in its

@@ -261,7 +261,7 @@ class Launch:
     def wait_for_client(self, timeout: runtime.Timeout) -> None:
         """Wait until the caller has attached to the session: the start pipe's second byte, or end.
 
-        Not in the child, as C conmon does: it can be had by vfork. diag.Fatal.
+        C conmon waits in the runtime's child, which so cannot be had by vfork. diag.Fatal.
         """
         fd = self.start.fd
         while self.start.fd >= 0:

@@ -11,7 +11,7 @@ case $name in
     debian13) suite=trixie ;;
     testing)
         suite=forky
-        # a mirror may be a while behind, and its index then counts as out of date
+        # not tried yet; its index counts as out of date where a mirror is behind
         options+=(--aptopt='Acquire::Check-Valid-Until "false"')
         ;;
     *)
