@@ -111,6 +111,7 @@ class Podman:
             "PATH": PATH,
             "HOME": str(self.dir / "home"),
             "LC_ALL": "C.UTF-8",
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",  # podman 5: its stderr is held against ours
             **self._environment,
             "CONTAINERS_STORAGE_CONF": str(self.dir / "storage.conf"),
         }

@@ -32,7 +32,9 @@ PAUSE = "read -r _ </shared/go"
 
 
 def mount(kind: str, target: Path, options: str = "rw") -> None:
-    subprocess.run(["mount", "-t", kind, "-o", options, kind, str(target)], check=True)
+    # hostfs takes its directory by mount(2) only, not by fsconfig(2)
+    env = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
+    subprocess.run(["mount", "-t", kind, "-o", options, kind, str(target)], env=env, check=True)
 
 
 def prepare(work: str) -> None:

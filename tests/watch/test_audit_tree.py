@@ -158,7 +158,8 @@ def test_vforked_children(audit: AuditControl, guard: Guard) -> None:
                 if isinstance(event, ForkEvent):
                     forks.add(event.pid)
                 elif isinstance(event, ExitEvent):
-                    assert event.pid in forks and event.code == 255
+                    # subprocess's own code, or from Python 3.13 on glibc's
+                    assert event.pid in forks and event.code in (255, 127)
                     ends.append(event.pid)
                     if len(ends) == 20:
                         break

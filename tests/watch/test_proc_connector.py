@@ -220,7 +220,7 @@ def test_tree_without_privileges() -> None:
     reader, writer = os.pipe()
     try:
         done = subprocess.run(
-            [sys.executable, "-c", UNPRIVILEGED, str(writer)],
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", UNPRIVILEGED, str(writer)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=reader,
             pass_fds=[writer],
