@@ -6,13 +6,13 @@ that goes on with the image finds these as they are, and does not copy the pages
 in to write them.
 """
 
-from conmon import _fastio, cli, diag, finish, launch, logdrivers, runtime
+from conmon import _fastio, channels, cli, diag, finish, launch, runtime
 
 # The evaluator specialises what it has run more often than this (CPython: 8, later 2).
 _ROUNDS = 16
 _PODMAN = (
     b"--api-version 1 -c 0123abcd -u 0123abcd -r / -b /bundle -p /bundle/pidfile -n name"
-    b" --exit-dir /exits --persist-dir /persist --full-attach -s -l k8s-file:/log"
+    b" --exit-dir /exits --persist-dir /persist --full-attach -s -l k8s-file:/dev/null"
     b" --log-level warning --syslog --conmon-pidfile /conmon.pid --runtime-arg --log-format=json"
     b" --runtime-arg --log --runtime-arg=/log --exit-command /exit --exit-command-arg --root"
     b" --exit-command-arg /root --exit-command-arg container --exit-command-arg cleanup"
@@ -25,11 +25,17 @@ def _rehearse(line: bytes) -> None:
     cli.check_early(options)
     life = launch.Launch([b"conmon"], options)
     life.configure()
-    life.plan = logdrivers.plan_paths(options)
-    logdrivers.check_options(options, life.plan)
+    life.open_log()
     life.oom_score = None
+    life.wait_for_start()
+    life.sync.checked()
     life.owes_exit_command = False
     runtime.command(options)
+    life.stdio = channels.open_stdio(options, -1)
+    life.stdio.for_runtime()
+    life.stdio.close_runtime_ends()
+    life.wait_for_client(runtime.Timeout(0))
+    life.describe_streams(runtime.Held(None))
     life.report(1)
     life.report(-1, b"text")
     life.describe()
@@ -37,6 +43,8 @@ def _rehearse(line: bytes) -> None:
     finish.report(life.fields, {})
     finish.remove_names(life.fields, {})
     diag.trace(b"nobody hears this")
+    for name in ("log_fd", "stdout_fd", "stderr_fd"):
+        _fastio.close_fd(life.fields[name])
 
 
 for _ in range(_ROUNDS):
