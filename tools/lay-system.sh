@@ -36,7 +36,7 @@ echo "laying $folder: Debian's $suite, half a minute"
 rm -rf "$folder"
 mkdir -p build/systems
 mmdebstrap --quiet --variant=apt --mode=root "${options[@]}" \
-    --include=ca-certificates,libc-bin "$suite" "$folder" "deb $MIRROR $suite main"
+    --include=ca-certificates,libc-bin,mount "$suite" "$folder" "deb $MIRROR $suite main"
 # Certificates of this machine, beside which its package index may stand.
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$folder/etc/ssl/certs/"

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Notes = Mapping[str, Sequence[str]]
+Version = tuple[int, ...]
 
 
 class Kind(enum.Enum):
     """Why two conmons may differ; the value is a heading of docs/differences.md."""
 
     CURE = "Faults of C conmon that are cured"
-    OLDER = "Where the C conmon 2.1.6 is older"
+    OLDER = "Where Debian's C conmon is older"
     CHOICE = "Choices"
 
 
@@ -23,7 +24,8 @@ class Difference:
     """A difference that is allowed: lines, each with its aspect and whose it is.
 
     `lines` has them as `differing` gives them. They must all differ in each of `scenarios`, and
-    with `elsewhere` may do so in any other.
+    with `elsewhere` may do so in any other. Where not all C conmons that are compared with differ,
+    those do that are not older than `since`, and older than `before`; the others must not.
     """
 
     kind: Kind
@@ -32,6 +34,12 @@ class Difference:
     scenarios: tuple[str, ...]
     lines: tuple[str, ...]
     elsewhere: bool = False
+    since: Version = ()
+    before: Version | None = None
+
+    def holds_for(self, version: Version) -> bool:
+        """Whether C conmon of this version differs."""
+        return self.since <= version and (self.before is None or version < self.before)
 
 
 def differing(peer: Notes, ours: Notes) -> list[str]:

@@ -1,12 +1,15 @@
-"""The differences between Debian's C conmon 2.1.6 and ours that are allowed: all of them.
+"""The differences between Debian's C conmons, 2.1.6 and on, and ours that are allowed: all of them.
 
-Each has its reason: a fault of C conmon that is cured (C20 and the row), something that 2.2.1
+Each has its reason: a fault of C conmon that is cured (C20 and the row), something that a newer one
 does as we do, or a choice. docs/differences.md is made from this list.
 """
 
 from __future__ import annotations
 
 from differential.compare import Difference, Kind
+
+NEWER = (2, 1, 12)  # Debian 13's
+NEWEST = (2, 1, 13)  # Debian testing's, as of November 2026
 
 
 def lines(text: str) -> tuple[str, ...]:
@@ -118,6 +121,15 @@ ALLOWED: list[Difference] = [
         "C20.17: 2.1.6 always leaves it, 2.2.1 when conmon ends with an error.",
         ("as crio", "steps for crio", "runtime fails for CRI-O"),
         lines("files at the end | C | sockets/UUID link to ROOT/bundle"),
+        before=NEWER,
+    ),
+    Difference(
+        Kind.CURE,
+        "The link in the directory for sockets is removed at the end",
+        "C20.17: 2.1.6 always leaves it, 2.2.1 when conmon ends with an error.",
+        ("steps for crio",),
+        lines("steps | ours | remove ROOT/sockets/UUID"),
+        before=NEWER,
     ),
     Difference(
         Kind.CURE,
@@ -128,13 +140,12 @@ ALLOWED: list[Difference] = [
     ),
     Difference(
         Kind.CURE,
-        "Attach socket and link are removed at the end, by their own names",
-        "C20.17: 2.1.6 removes the socket through the link, and leaves the link.",
+        "The attach socket is removed at the end by its own name",
+        "C20.17: C conmon removes it through the link.",
         ("steps for crio",),
         lines("""
             steps | C | remove ROOT/sockets/UUID/attach
             steps | ours | remove ROOT/bundle/attach
-            steps | ours | remove ROOT/sockets/UUID
         """),
     ),
     Difference(
@@ -244,13 +255,28 @@ ROOT/missing/conmon.pid: No such file or directory
         lines(r"""
             events | C | CREATE logs/a
             events | ours | CREATE logs/a:b.log
-            files at the end | C | logs/a file 0600
             files at the end | ours | logs/a:b.log file 0640
             log | C | a: TIME stdout b'out\n'
             log | C | a: TIME stderr b'err\n'
             log | ours | a:b.log: TIME stdout b'out\n'
             log | ours | a:b.log: TIME stderr b'err\n'
         """),
+    ),
+    Difference(
+        Kind.CURE,
+        "The path of a log may have a colon in it",
+        "C20.19: C conmon cuts it there.",
+        ("log path with a colon",),
+        lines("files at the end | C | logs/a file 0600"),
+        before=NEWEST,
+    ),
+    Difference(
+        Kind.CURE,
+        "The path of a log may have a colon in it",
+        "C20.19: C conmon cuts it there.",
+        ("log path with a colon",),
+        lines("files at the end | C | logs/a file 0640"),
+        since=NEWEST,
     ),
     Difference(
         Kind.CURE,
@@ -307,6 +333,7 @@ ROOT\\/missing\\/UUID: No such file or directory"}
             files while it runs | ours | logs/ctr.log file 0640
         """),
         elsewhere=True,
+        before=NEWEST,
     ),
     *(
         Difference(
@@ -318,6 +345,7 @@ ROOT\\/missing\\/UUID: No such file or directory"}
                 f"files at the end | C | logs/{name} file 0600",
                 f"files at the end | ours | logs/{name} file 0640",
             ),
+            before=NEWEST,
         )
         for scenario, name in (
             ("log path relative", "here.log"),
@@ -346,6 +374,7 @@ ROOT\\/missing\\/UUID: No such file or directory"}
             runtime state | C | umask 0077
             runtime state | ours | umask 0022
         """),
+        before=NEWER,
     ),
     Difference(
         Kind.OLDER,
@@ -411,6 +440,7 @@ ROOT\\/run\\/pidfile: No such file or directory"}
                 f"stdout | C | conmon: option parsing failed: {text}",
                 f"stderr | ours | conmon: option parsing failed: {text}",
             ),
+            before=NEWER,
         )
         for scenario, text in (
             ("unknown option", "Unknown option --bogus"),
@@ -430,6 +460,7 @@ ROOT\\/run\\/pidfile: No such file or directory"}
             stdout | C | conmon: option
             stderr | ours | conmon: option parsing failed: Unknown option --bogus
         """),
+        before=NEWER,
     ),
     *(
         Difference(
@@ -485,6 +516,7 @@ ROOT\\/run\\/pidfile: No such file or directory"}
             events | ours | MOVED_TO logs/ctr.log
             log | C | ctr.log: TIME stdout b'line8\n'
         """),
+        before=NEWER,
     ),
     Difference(
         Kind.OLDER,
@@ -492,6 +524,7 @@ ROOT\\/run\\/pidfile: No such file or directory"}
         "2.2.1 counts it, too.",
         ("global limit and an old log",),
         lines(r"log | C | ctr.log: TIME stdout b'line2\n'"),
+        before=NEWER,
     ),
     Difference(
         Kind.OLDER,
@@ -502,6 +535,7 @@ ROOT\\/run\\/pidfile: No such file or directory"}
             service manager | ours | STATUS=half
             service manager | ours | ERRNO=2
         """),
+        before=NEWER,
     ),
     Difference(
         Kind.OLDER,
@@ -514,6 +548,23 @@ ROOT\\/run\\/pidfile: No such file or directory"}
         """),
     ),
     # --- choices ----------------------------------------------------------------------------
+    *(
+        Difference(
+            Kind.CHOICE,
+            "Quotation marks that the locale cannot show are question marks",
+            "As with 2.1.6 and 2.1.12. 2.1.13 writes UTF-8 in every locale.",
+            (scenario,),
+            (
+                f"stderr | C | conmon: option parsing failed: {text.format(*'“”')}",
+                f"stderr | ours | conmon: option parsing failed: {text.format(*'??')}",
+            ),
+            since=NEWEST,
+        )
+        for scenario, text in (
+            ("no integer", "Cannot parse integer value {}abc{} for --log-size-max"),
+            ("integer out of range", "Integer value {}2147483648{} for --timeout out of range"),
+        )
+    ),
     Difference(
         Kind.CHOICE,
         "conmon's pid file is written by the process that stays",
