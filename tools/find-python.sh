@@ -9,6 +9,8 @@ import os, sys, sysconfig
 lacks = []
 if sys.version_info < (3, 11):
     lacks.append("is only version %d.%d" % sys.version_info[:2])
+elif sys.version_info >= (3, 15):
+    lacks.append("is version %d.%d, which conmon was not tried with" % sys.version_info[:2])
 elif not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
     lacks.append("has no headers (Python.h)")
 try:
@@ -31,7 +33,7 @@ for name; do
   $path $lacks"
 done
 cat >&2 <<EOF
-conmon is built with Python 3.11 or later, its headers and its module venv.${found:-
+conmon is built with Python 3.11 to 3.14, its headers and its module venv.${found:-
   There is no $1.}
 \`make deps\` installs what the distribution has. \`make PYTHON=PATH\` takes another Python.
 EOF

@@ -102,11 +102,18 @@ def test_python_that_will_do() -> None:
     assert run(TOP / "tools" / "find-python.sh", sys.executable).stdout.strip() == sys.executable
 
 
+def of_version(*version: object) -> str:
+    """A script for a Python that says that it is of this version."""
+    code = f"import sys; sys.version_info = {version}"
+    return f'[ "$1" = -c ] && exec "{sys.executable}" -c "{code}\n$2"'
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
         (None, "There is no"),
-        ("echo is only version 3.9", "is only version 3.9"),
+        (of_version(3, 9, 2, "final", 0), "is only version 3.9"),
+        (of_version(3, 15, 0, "alpha", 1), "is version 3.15, which conmon was not tried with"),
         ("exit 7", "does not work"),
     ],
 )
