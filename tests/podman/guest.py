@@ -28,19 +28,27 @@ NETWORK_CONF = f"""
 network_config_dir = "{ENGINE}/networks"
 """
 
-# podman 4 gives its monitors no persist directory, as later versions do. `session` marks those
-# of exec sessions, which have an id of their own.
+# podman 4 gives its monitors no persist directory, as later versions do, which remove it: so it
+# leads here. `session` marks those of exec sessions, which have an id of their own.
 CONMON = f"""\
 #!/bin/sh
-id= exec= next=
+id= exec= persist= next=
 for word; do
-    [ "$next" != -u ] || id=$word
+    case $next in
+        -u) id=$word ;;
+        --persist-dir) persist=$word ;;
+    esac
     [ "$word" != -e ] || exec=yes
     next=$word
 done
 [ -n "$id" ] || exec {WORK}/conmon "$@"
 mkdir {PERSIST}/$id
 [ -z "$exec" ] || : >{PERSIST}/$id/session
+if [ -n "$persist" ]; then
+    rmdir $persist
+    ln -s {PERSIST}/$id $persist
+    exec {WORK}/conmon "$@"
+fi
 exec {WORK}/conmon --persist-dir {PERSIST}/$id "$@"
 """
 
