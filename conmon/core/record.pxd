@@ -196,6 +196,12 @@ cdef inline int record_seals() noexcept nogil:
     return F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
 
+cdef inline bint is_sealed(int fd) noexcept nogil:
+    """Whether it has these seals. The kernel may have set more: F_SEAL_EXEC (vm.memfd_noexec)."""
+    cdef int seals = fcntl(fd, F_GET_SEALS)
+    return seals >= 0 and seals & record_seals() == record_seals()
+
+
 cdef inline bint record_text_sound(const Record* record, uint32_t offset) noexcept nogil:
     """Whether a text begins within the record, where it also ends: the last byte is a NUL."""
     return offset == 0 or sizeof(Record) <= offset < record.size
@@ -232,7 +238,7 @@ cdef inline Record* record_load(int fd) noexcept nogil:
     """A copy of the record in `fd`, which is closed; NULL if it is none of ours."""
     cdef Record head
     cdef Record* record
-    if (fcntl(fd, F_GET_SEALS) != record_seals()
+    if (not is_sealed(fd)
             or pread(fd, &head, sizeof(head), 0) != sizeof(head)
             or head.magic != record_magic() or head.version != RECORD_VERSION
             or head.size < sizeof(head) or head.size > RECORD_LIMIT):

@@ -45,3 +45,38 @@ def test_record_that_leads_out_of_itself(conmon_path: Path, life: str) -> None:
         )
     assert done.returncode == 1
     assert b"Container ID not provided" in done.stderr
+
+
+NOEXEC = Path("/proc/sys/vm/memfd_noexec")
+RUNTIME = """#!/bin/sh
+sh -c 'echo hello; exit 3' &
+echo $! >pidfile
+"""
+
+
+@pytest.mark.parametrize("value", [0, 1, 2])
+def test_memory_that_cannot_be_executed(conmon_path: Path, tmp_path: Path, value: int) -> None:
+    """C4: the host forbids files in memory to be executed (vm.memfd_noexec): a record is one.
+
+    The setting is of a PID namespace.
+    """
+    if not NOEXEC.exists():
+        assert "CI" not in os.environ
+        pytest.skip("this kernel has no vm.memfd_noexec (before 6.3)")
+    runtime = tmp_path / "runtime"
+    runtime.write_text(RUNTIME)
+    runtime.chmod(0o755)
+    options = "--sync --full-attach -c id -u id -r ./runtime -b . -p pidfile"
+    options += " -l k8s-file:log --exit-dir ."
+    script = f"echo {value} >{NOEXEC} && exec {conmon_path} {options}"
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert (tmp_path / "log").read_bytes().endswith(b" stdout F hello\n")
+    assert (tmp_path / "id").read_bytes() == b"3"
