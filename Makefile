@@ -24,7 +24,8 @@ export PYTHON
 JOBS ?= $(shell n=$$(($$(nproc) * 3 / 2)); echo $$((n < 8 ? n : 8)))
 
 BIN = build/venv/bin
-PYTEST = $(BIN)/python -P -m pytest -n $(JOBS) --dist loadfile
+# In their own order: the tests of tests/build, which compile for minutes, are not left to the end.
+PYTEST = $(BIN)/python -P -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 PEER_CONMON = $(patsubst %,--conmon %,$(wildcard /usr/bin/conmon))
 FAULTS = PYTHONPATH=tests $(BIN)/python -P -m faults
 PYTHON_CODE = conmon tests tools demo bench
