@@ -12,7 +12,7 @@ TOP = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CONMON = TOP / "build" / "conmon"
 VERSION = (TOP / "VERSION").read_text().strip()
-TIMEOUT_S = 300
+TIMEOUT_S = 900
 
 
 def environment(**changes: str) -> dict[str, str]:
