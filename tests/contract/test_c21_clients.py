@@ -178,11 +178,13 @@ def test_clients_that_wait_for_a_place(container: Container) -> None:
 
 def test_client_that_is_dropped(container: Container) -> None:
     """C21.1, C20.1: who is disconnected gets what was sent to it, and a clean end."""
-    client = launch(container, "cat data", "-i", "--attach-slow-client", "drop")
+    container.fifo("end")
+    client = launch(container, "cat data; read -r _ <end", "-i", "--attach-slow-client", "drop")
     fill(container, client)
     start(container)
     wait_counters(container, lambda counters: counters["clients_dropped"] == 1)
     data = all_of(client)
     assert data
     assert FLOOD.startswith(data)
+    container.open_fifo(container.bundle / "end")
     assert container.end() == 0
