@@ -16,6 +16,7 @@ RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
 SECONDS ?= 600
 SYSTEM ?= debian13
+SYSTEMS ?= here debian13 testing
 # What depends on the system. The rest is the same everywhere, or too slow for every system.
 SYSTEM_TESTS = tests/unit tests/core tests/contract tests/podman tests/differential tests/ctl tests/watch
 export PYTHON
@@ -38,7 +39,7 @@ ORDINARY = build/meson/conmon-linked
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
 	test-ordinary test-podman many fuzz faults faults-page soak check-sanitized dev contract \
 	bench bench-quick bench-instructions bench-page bench-dev \
-	system check-system clean clean-systems
+	system check-system check-everywhere clean clean-systems
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -156,9 +157,15 @@ bench-dev: all
 system: ## lay a system to test in, as a folder: SYSTEM=debian13 or testing
 	@tools/lay-system.sh $(SYSTEM)
 
-check-system: system ## build conmon in that system, and run the tests there
-	@tools/in-system.sh $(SYSTEM) tools/deps.sh test
-	@tools/in-system.sh $(SYSTEM) make test JOBS=$(JOBS) PYTEST_ARGS='$(SYSTEM_TESTS) $(PYTEST_ARGS)'
+check-system: ## build conmon in that system, and run the tests there
+	@tools/check-system.sh $(SYSTEM) $(JOBS) $(SYSTEM_TESTS) $(PYTEST_ARGS)
+
+check-everywhere: dev ## the same in all SYSTEMS, and write docs/systems.md: hours
+	@for system in $(SYSTEMS); do \
+	  $(BIN)/python tools/everywhere.py check $$system $(JOBS) $(SYSTEM_TESTS) || \
+	    failed="$$failed $$system"; \
+	done; $(BIN)/python tools/everywhere.py page >docs/systems.md; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 clean: ## remove what was built, but for systems
 	[ ! -e build ] || find build -mindepth 1 -maxdepth 1 ! -name systems -exec rm -rf {} +

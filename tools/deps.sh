@@ -1,14 +1,14 @@
 #!/bin/sh
-# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system|foreign|machine
+# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system
 # Exit status 3: something is missing, and this is not root; the command is printed.
 # shellcheck disable=SC2046,SC2086 # lists of words are meant to be split
 set -eu
 
 what=${1:-build}
 case $what in
-    build | demo | test | fuzz | system | foreign | machine) ;;
+    build | demo | test | fuzz | system) ;;
     *)
-        echo "There is no set of packages '$what', only build, demo, test, fuzz, system, foreign, machine." >&2
+        echo "There is no set of packages '$what', only build, demo, test, fuzz and system." >&2
         exit 2
         ;;
 esac
@@ -21,14 +21,16 @@ packages_apt() {
         test)
             packages_apt demo
             echo conmon podman runc socat catatonit jq uidmap strace binutils passwd
-            echo procps systemd tmux zsh fish user-mode-linux # the last for cgroup v2
+            echo procps systemd tmux zsh fish
+            # for cgroup v2; it is there for some processors only
+            if has_apt user-mode-linux; then echo user-mode-linux; fi
             ;;
         fuzz) packages_apt build && echo $(clang_apt) ;;
         system) echo mmdebstrap debian-archive-keyring util-linux ;;
-        foreign) echo qemu-user-static binfmt-support arch-test ;;
-        machine) echo qemu-system-x86 qemu-system-arm e2fsprogs ;;
     esac
 }
+
+has_apt() { apt-cache policy "$1" 2>/dev/null | grep -q '^ *Candidate: [^(]'; }
 
 # libFuzzer is in a package that is named after clang's version.
 clang_apt() {
@@ -56,8 +58,6 @@ packages_dnf() {
             ;;
         fuzz) packages_dnf build && echo clang compiler-rt ;;
         system) echo mmdebstrap debian-keyring util-linux ;;
-        foreign) echo qemu-user-static qemu-user-binfmt ;;
-        machine) echo qemu-system-x86-core qemu-system-aarch64-core e2fsprogs ;;
     esac
 }
 
@@ -72,8 +72,6 @@ packages_apk() {
             ;;
         fuzz) packages_apk build && echo clang compiler-rt ;;
         system) echo mmdebstrap debian-archive-keyring util-linux ;;
-        foreign) echo qemu-aarch64 qemu-openrc ;;
-        machine) echo qemu-system-x86_64 qemu-system-aarch64 e2fsprogs ;;
     esac
 }
 

@@ -49,7 +49,7 @@ def test_record_that_leads_out_of_itself(conmon_path: Path, life: str) -> None:
 
 NOEXEC = Path("/proc/sys/vm/memfd_noexec")
 RUNTIME = """#!/bin/sh
-sh -c 'echo hello; exit 3' &
+sh -c 'read -r _ <go; echo hello; exit 3' &
 echo $! >pidfile
 """
 
@@ -69,14 +69,22 @@ def test_memory_that_cannot_be_executed(conmon_path: Path, tmp_path: Path, value
     options = "--sync --full-attach -c id -u id -r ./runtime -b . -p pidfile"
     options += " -l k8s-file:log --exit-dir ."
     script = f"echo {value} >{NOEXEC} && exec {conmon_path} {options}"
-    done = subprocess.run(
+    os.mkfifo(tmp_path / "go")
+    reader, writer = os.pipe()
+    with subprocess.Popen(
         ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
         cwd=tmp_path,
+        env=os.environ | {"_OCI_SYNCPIPE": str(writer)},
+        pass_fds=[writer],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (3, b"")
+    ) as conmon:
+        os.close(writer)
+        try:
+            with open(reader, "rb") as report:
+                assert report.readline().startswith(b'{"pid": ')
+                (tmp_path / "go").write_text("go\n")
+                assert conmon.wait(60) == 3
+        finally:
+            conmon.kill()
     assert (tmp_path / "log").read_bytes().endswith(b" stdout F hello\n")
     assert (tmp_path / "id").read_bytes() == b"3"
