@@ -15,7 +15,5 @@ else
 fi
 "${inside[@]}" tools/deps.sh test
 "${inside[@]}" make --no-print-directory dev
-# shellcheck disable=SC2016 # for the shell inside
-"${inside[@]}" sh -c 'tools/versions.sh && jobs=$1 && shift &&
-    exec build/venv/bin/python -P -m pytest -n "$jobs" --dist loadfile --no-loadscope-reorder "$@"' \
-    sh "$jobs" "$@"
+"${inside[@]}" tools/versions.sh
+"${inside[@]}" make --no-print-directory test JOBS="$jobs" PYTEST_ARGS="$*"
