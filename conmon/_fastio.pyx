@@ -334,7 +334,7 @@ cdef void exit_on_signal(int number) noexcept nogil:
 
 
 def signals_at_start():
-    """SIGPIPE becomes EPIPE; SIGTERM ends a launch with status 1 (C4 step 4).
+    """SIGPIPE becomes EPIPE; SIGTERM ends a launch with status 1 (C4.4).
 
     SIGCHLD is set to its default: a caller that ignores it would have the kernel reap for us.
     """

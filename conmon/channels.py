@@ -1,4 +1,4 @@
-"""The container's channels: stdio pipes, attach socket, ctl and winsz fifos (C4 13, 15; C12)."""
+"""The container's channels: stdio pipes, attach socket, ctl and winsz fifos (C4.13, C4.15, C12)."""
 
 import posix
 

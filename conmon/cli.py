@@ -243,7 +243,7 @@ def _store(options: Options, option: "Option", spelled: bytes, value: bytes | No
 def _integer(text: bytes, bits: int, spelled: bytes) -> int:
     """Read the whole text as strtol(3) does with base 0; bits are the value's, sign apart.
 
-    Binary numbers, 0b101, came with C23: glibc has them from 2.38 on.
+    Binary numbers, 0b101, came with ISO C of 2023: glibc has them from 2.38 on.
     """
     digits = text.lstrip(b" \t\n\v\f\r")
     negative = digits[:1] == b"-"

@@ -1,4 +1,4 @@
-"""The finish life: the exit code goes to where callers look for it (C17 steps 8-12)."""
+"""The finish life: the exit code goes to where callers look for it (C17.8 to C17.11)."""
 
 from conmon import _fastio, diag, parent, process
 

@@ -1,4 +1,4 @@
-"""The pipes to the container manager: start, sync and attach (C4 steps 5, 10, 22; C6)."""
+"""The pipes to the container manager: start, sync and attach (C4.5, C4.10, C6)."""
 
 import errno
 import posix

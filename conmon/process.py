@@ -1,4 +1,4 @@
-"""What conmon does to its own process: oom score, daemon, session (C4 steps 3, 6, 7, 11, 12)."""
+"""What conmon does to its own process: oom score, daemon, session (C4.3, C4.7, C4.11, C4.12)."""
 
 import errno
 import posix

@@ -1,4 +1,4 @@
-"""The OCI runtime: its command line, its run, the pid that it leaves (C4 14-21; C5)."""
+"""The OCI runtime: its command line, its run, the pid that it leaves (C4.16 to C4.21, C5)."""
 
 import errno
 import posix

@@ -1,4 +1,4 @@
-"""After the container's end nothing waits for a client (C20 row 1).
+"""After the container's end nothing waits for a client (C20.1).
 
 What clients are still due goes to a forked child, which lives until they have read it or have
 gone. conmon itself goes on to the exit files at once.

@@ -1,4 +1,4 @@
-"""The journald log at the container's end (C18, C20 row 1).
+"""The journald log at the container's end (C18, C20.1).
 
 A journal that takes entries is waited for, so that they are there when the exit files are, up to
 END_LIMIT. For what it does not take by then a forked child stays, and conmon goes on.

@@ -1,4 +1,4 @@
-"""Starting the OCI runtime (C4 step 16): everything between fork and exec."""
+"""Starting the OCI runtime (C4.16): everything between fork and exec."""
 
 from libc.errno cimport EBUSY, EINTR, errno
 from libc.string cimport strerror, strlen, strncmp

@@ -172,7 +172,7 @@ def test_short_session_that_ends_before_its_runtime(container: Container) -> Non
 
 
 def test_runtime_failed(container: Container) -> None:
-    """C6.3, C4.21: no pid file: -1 and the runtime's stderr, and no exit files."""
+    """C6.3, C4.21, C21.7: no pid file: -1 and the runtime's stderr, and no exit files."""
     as_podman_exec(container)
     container.put("stderr", b"exec failed: no such file or directory\n")
     container.put("status", "1")

@@ -385,7 +385,7 @@ def test_what_nobody_takes_is_reported(container: Container, host: Host) -> None
 
 
 def test_silence_costs_nothing(container: Container, host: Host) -> None:
-    """Architecture, core: after a message was passed on there is no wake-up."""
+    """C14, E1: after a message was passed on there is no wake-up."""
     launch(container, host.name)
     send(container, b"READY=1")
     assert host.next() == b"READY=1"

@@ -449,7 +449,7 @@ def test_host_without_a_journal(container: Container, namespace: Journald) -> No
 
 @pytest.mark.ours("the C conmon has 320 kB and more")
 def test_memory_and_wake_ups(container: Container, journald: Journald) -> None:
-    """Architecture, figures: idle with a journal, before and after much output."""
+    """C18, E1, E2: idle with a journal, before and after much output."""
     much = f"yes {'x' * 99} | head -c 1000000; echo done"
     stepwise(container, journald, "", "echo one; printf part", much, "")
     for step, last in enumerate((b"", b"one\n", b"done\n")):

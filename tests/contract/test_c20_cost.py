@@ -1,4 +1,4 @@
-"""C20, row 15: what a chunk of output costs, in system calls of the monitor."""
+"""C20.15: what a chunk of output costs, in system calls of the monitor."""
 
 from __future__ import annotations
 

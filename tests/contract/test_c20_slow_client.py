@@ -1,4 +1,4 @@
-"""C20 row 1: a client that does not read never blocks the monitor, under either policy."""
+"""C20.1: a client that does not read never blocks the monitor, under either policy."""
 
 from __future__ import annotations
 

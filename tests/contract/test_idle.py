@@ -32,7 +32,7 @@ def end(container: Container) -> None:
 
 @pytest.mark.ours("the C conmon has 320 kB and more")
 def test_memory(container: Container) -> None:
-    """Architecture, figures: an idle monitor has at most 100 kB of private dirty memory."""
+    """E2: an idle monitor has at most 100 kB of private dirty memory."""
     pid = launch_idle(container)
     assert private_dirty_kb(pid) <= PRIVATE_DIRTY_MAX_KB
     end(container)
@@ -40,7 +40,7 @@ def test_memory(container: Container) -> None:
 
 @pytest.mark.ours("the C conmon has 320 kB and more")
 def test_memory_after_much_output(container: Container) -> None:
-    """Architecture, core: buffers are given back after a burst."""
+    """E2: buffers are given back after a burst."""
     container.fifo("go")
     container.command(f"yes {'x' * 99} | head -c 50000000; echo done; read -r _ <go")
     container.launch("--log-size-max", "1000000")
@@ -71,7 +71,7 @@ def test_memory_without_a_pause(container: Container) -> None:
 
 @pytest.mark.parametrize("options", [[], ["-i"]])
 def test_no_wake_ups(container: Container, options: list[str]) -> None:
-    """Architecture, core: no wake-up in a second in which nothing happens."""
+    """E1: no wake-up in a second in which nothing happens."""
     pid = launch_idle(container, *options)
     before = context_switches(pid)
     time.sleep(1)  # the measurement: nothing may happen in it
@@ -80,7 +80,7 @@ def test_no_wake_ups(container: Container, options: list[str]) -> None:
 
 
 def test_no_wake_ups_with_an_idle_client(container: Container) -> None:
-    """Architecture, core: a client that is attached and silent costs no wake-up."""
+    """E1: a client that is attached and silent costs no wake-up."""
     pid = launch_idle(container, "-i")
     container.attach()
     before = settled(pid)
@@ -90,7 +90,7 @@ def test_no_wake_ups_with_an_idle_client(container: Container) -> None:
 
 
 def test_one_name_for_all_lives(container: Container) -> None:
-    """Architecture, handoff: same pid, argv and comm while idle and while the exit command runs."""
+    """E3: same pid, argv and comm while idle and while the exit command runs."""
     after = container.exit_command()
     os.mkfifo(after / "hang")
     pid = launch_idle(container)

@@ -41,7 +41,7 @@ def test_exit_codes(podman: Podman, box: str, script: str, code: int) -> None:
 def test_command_that_cannot_be_started(
     podman: Podman, box: str, command: str, code: int, words: bytes
 ) -> None:
-    """C4.21, C6.3: the runtime's own words reach the user; the container goes on."""
+    """C4.21, C6.3, C21.7: the runtime's own words reach the user; the container goes on."""
     result = podman("exec", box, command, code=code)
     assert words in result.err
     assert podman("exec", box, "echo", "still here").out == b"still here\n"

@@ -45,7 +45,7 @@ def test_fields(podman: Podman, journal: Journal) -> None:
 
 
 def test_sender(podman: Podman, journal: Journal) -> None:
-    """Architecture: whenever journald looks, the sender's name is conmon."""
+    """E3: whenever journald looks, the sender's name is conmon."""
     name = podman.sh("seq 100; exec sleep 1000", *DRIVER)
     full_id = podman.format(name, "{{.Id}}")
     entries = until(

@@ -86,14 +86,14 @@ def test_info_shows_the_version(podman: Podman) -> None:
 
 @pytest.mark.ours("its monitor keeps 330 kB of dirty memory")
 def test_memory_of_an_idle_monitor(podman: Podman, sleeping: str) -> None:
-    """Architecture: an idle monitor holds at most 100 kB of memory of its own."""
+    """E2: an idle monitor holds at most 100 kB of memory of its own."""
     rollup = (podman.bed.proc(podman.monitor(sleeping).pid) / "smaps_rollup").read_text()
     dirty = re.search(r"^Private_Dirty: +(\d+) kB$", rollup, re.MULTILINE)
     assert dirty and int(dirty[1]) <= 100
 
 
 def test_idle_monitor_sleeps(podman: Podman, sleeping: str) -> None:
-    """Architecture: a monitor whose container is silent is never scheduled."""
+    """E1: a monitor whose container is silent is never scheduled."""
 
     def switches() -> int:
         status = (podman.bed.proc(monitor.pid) / "status").read_text()

@@ -108,7 +108,7 @@ def test_syntax(args: list[bytes]) -> None:
 
 
 def test_binary_numbers() -> None:
-    """C1.4: strtol's own since C23. A peer whose libc is older refuses them."""
+    """C1.4: strtol's own since ISO C of 2023. A peer whose libc is older refuses them."""
     args = [b"-T", b"0b11", b"--version"]
     if peer(args)[0] != 0:
         pytest.skip("the peer's libc knows no binary numbers (glibc: before 2.38)")
