@@ -1,7 +1,8 @@
-"""Pages that are made from the sources are current."""
+"""Pages that are made from the sources are current, and lead to what is there."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -58,3 +59,10 @@ def test_lists_of_tests_are_replaced() -> None:
     again = contract_table.with_tests(once, held)
     assert again == contract_table.with_tests(CONTRACT, held)
     assert contract_table.TESTS_OF_A_PROMISE.sub("", again) == CONTRACT
+
+
+def test_links_lead_somewhere() -> None:
+    """A link from one page to a file here, in any of them, has its file."""
+    for page in (*TOP.glob("*.md"), *TOP.glob("docs/*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
