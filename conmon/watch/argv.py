@@ -1,6 +1,7 @@
 """Command lines of container monitors and OCI runtimes.
 
-Sources: the help texts of runc, crun and conmon, and the OCI runtime command line interface.
+Sources: the help texts of runc and crun, and the OCI runtime command line interface; the options of
+a monitor are those of conmon.cli.
 A value may be the next word or follow "="; it follows a short option directly, too. Programs in Go
 take long options with a single "-".
 """
@@ -13,6 +14,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from conmon import cli
+
 _ID = re.compile(r"[A-Za-z0-9_+.-]+\Z")
 
 # options of runtimes that take a value, before and behind the subcommand
@@ -23,11 +26,10 @@ _LOCAL = {
     "lsm-mount-context",
 }  # fmt: skip
 # options of a monitor that take none; one that we do not know is taken to have a value
-_MONITOR_FLAGS = {
-    "e", "exec", "exec-attach", "leave-stdin-open", "no-new-keyring", "no-pivot", "no-sync-log",
-    "replace-listen-pid", "i", "stdin", "sync", "syslog", "s", "systemd-cgroup", "t", "terminal",
-    "version", "full-attach", "h", "help",
-}  # fmt: skip
+_MONITOR_FLAGS = {"help", "h"}
+for _long, _short, _kind, _ in cli.OPTIONS:
+    if _kind == "flag":
+        _MONITOR_FLAGS |= {_long.decode(), _short.decode()}
 
 
 class Verb(enum.StrEnum):

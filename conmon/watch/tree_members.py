@@ -8,9 +8,9 @@ its namespaces (namespaces(7)).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from typing import NamedTuple
 
+from conmon.watch import argv
 from conmon.watch.tree_node import Description
 from conmon.watch.tree_procfs import ProcFs
 
@@ -135,12 +135,10 @@ def name_of(procfs: ProcFs, init: int) -> str | None:
         if stat is None or stat.ppid <= 1:
             return None
         pid = stat.ppid
-        argv = procfs.argv(pid) or ("",)
-        if argv[0].rpartition("/")[2] == "conmon":
-            for option, value in pairwise(argv):
-                if option in ("-n", "--name"):
-                    return value
-            return None
+        words = procfs.argv(pid) or ("",)
+        if words[0].rpartition("/")[2] == "conmon":
+            call = argv.monitor_call(words)
+            return call.name or None if call else None
     return None
 
 

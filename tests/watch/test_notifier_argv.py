@@ -68,6 +68,8 @@ def test_value_that_looks_like_another_option() -> None:
         "conmon -cc1 -r/runc -nname -i -t",
         "conmon -itc c1 -r /runc -n name",
         "conmon --exit-command-arg -n --exit-command-arg -c -c c1 -r /r -n name --syslog",
+        "conmon --log-rotate -c c1 --api-version -n name --no-container-partial-message -r /r",
+        "conmon --attach-slow-client -c --seccomp-notify-socket -n -c c1 -n name -r /r",
         "conmon --runtime-arg --name=other -n name --cid c1 -r /r --exit-command-arg --name",
     ],
 )

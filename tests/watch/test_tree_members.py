@@ -149,9 +149,11 @@ def test_namespaces_of_a_container_that_is_over(proc: FakeProc) -> None:
     assert found.place(SESSION) is None and looked
 
 
-def test_name_from_the_monitor(proc: FakeProc) -> None:
+@pytest.mark.parametrize("name", [("-n", "web"), ("--name", "web"), ("--name=web",)])
+def test_name_from_the_monitor(proc: FakeProc, name: tuple[str, ...]) -> None:
     """The container's name is what its monitor was called with; a runtime may be in between."""
-    proc.add(40, 1, argv=("/usr/bin/conmon", "-c", ID, "-n", "web", "--log-level", "debug"))
+    monitor = ("/usr/bin/conmon", "-c", ID, *name, "-r", "runc", "--log-level", "debug")
+    proc.add(40, 1, argv=monitor)
     proc.add(41, 40, argv=("runc", "create", ID))
     proc.add(INIT, 41)
     assert name_of(proc.fs, INIT) == "web"
