@@ -97,7 +97,7 @@ cdef public int conmon_monitor(Record* record, char** argv, Next* next) noexcept
         return 0
     failure = life_enter(Life.LIFE_FINISH, record, argv)
     say_errno(
-        record, LEVEL_ERROR, b"Failed to enter the finish life, writing the exit files here",
+        record, LEVEL_ERROR, b"Cannot start a clean process, finishing in this one",
         strerror(-failure))
     return conclude(record)
 

@@ -74,7 +74,7 @@ class Console:
         else:
             for fd in fds:
                 _fastio.close_fd(fd)
-            diag.warn(b"Failed to receive the terminal: %d fds came in place of one" % len(fds))
+            diag.warn(b"Failed to receive the terminal: got %d fds, expected 1" % len(fds))
         self.close()
 
     def _prepare(self) -> None:
@@ -108,7 +108,7 @@ class Console:
         try:
             return posix.dup(self.terminal)
         except OSError as error:
-            diag.error(b"The terminal takes no input: " + diag.strerror(error))
+            diag.error(b"Cannot write to the terminal: " + diag.strerror(error))
             return -1
 
     def close(self) -> None:

@@ -149,7 +149,7 @@ class Launch:
             process.drop_stdio(self.null)
         except OSError as error:
             raise diag.Fatal(
-                b"Failed to let go of the caller's stdio: " + diag.strerror(error)
+                b"Failed to replace stdin, stdout and stderr by /dev/null: " + diag.strerror(error)
             ) from None
 
     def open_notify(self) -> None:
@@ -158,7 +158,7 @@ class Launch:
         if host is None or bundle is None:
             return
         if len(host) > channels.SUN_PATH:
-            diag.warn(b"No notifications are passed on: longer than a socket address: " + host)
+            diag.warn(b"Notifications are not relayed, the socket's path is too long: " + host)
             return
         self.fields["notify_fd"] = channels.open_notify(bundle)
         self.texts["notify_host"] = host
@@ -373,7 +373,10 @@ class Launch:
             return _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
         except (OSError, MemoryError) as error:
             # the container runs: its exit code must not be lost, whatever the memory costs
-            diag.warn(b"Failed to enter the monitor life: " + diag.internal_error(error))
+            diag.warn(
+                b"Cannot start a clean process, monitoring in this one: "
+                + diag.internal_error(error)
+            )
         return _fastio.monitor(fields, self.texts, self.argv)
 
     def spool(self, held: runtime.Held) -> None:

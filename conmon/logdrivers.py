@@ -117,9 +117,9 @@ def _check_journald(options: cli.Options) -> None:
             raise diag.Fatal(b"Container label" + fault % label)
         # journald's rules for names of a client's (systemd.journal-fields(7)); it drops in silence
         if len(name) > _LONGEST_NAME or name[:1] in b"_0123456789":
-            diag.warn(b"The journal does not take this label's name: '%b'" % name)
+            diag.warn(b"The journal does not accept the label name '%b'" % name)
     if len(options.log_labels) > _MOST_LABELS:
-        diag.warn(b"The journal takes %d labels only, the others are left out" % _MOST_LABELS)
+        diag.warn(b"The journal takes at most %d labels, the others are left out" % _MOST_LABELS)
 
 
 def journal_fields(options: cli.Options) -> bytes:
@@ -181,7 +181,7 @@ def _open_plain(path: bytes, flags: int) -> int:
     except OSError as error:
         if error.errno == errno.ENXIO:
             _fastio.signals_at_start()
-            diag.warn(b"Waiting for a reader of the log %b, a fifo" % path)
+            diag.warn(b"Waiting until somebody reads the log %b, a fifo" % path)
     return posix.open(path, _APPEND | flags, 0o640)
 
 

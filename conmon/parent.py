@@ -69,7 +69,7 @@ def _pipe_from_environment(name: bytes) -> int:
         return -1
     try:
         if posix.fstat(fd).st_mode & _TYPE not in (_FIFO, _SOCKET):
-            diag.warn(b"%b names fd %d, which is no pipe or socket: not used" % (name, fd))
+            diag.warn(b"%b names fd %d, which is neither pipe nor socket: not used" % (name, fd))
             return -1
         posix.set_inheritable(fd, False)
     except OSError as error:

@@ -108,7 +108,7 @@ def end_children() -> None:
                 return
             _fastio.wait_readable([], _END_LOOK_MS)
     except OSError as error:  # not every kernel tells who they are
-        diag.warn(b"Failed to end what the runtime has left: " + diag.strerror(error))
+        diag.warn(b"Failed to kill the processes that the runtime left: " + diag.strerror(error))
 
 
 def _lives(pid: int) -> bool:
@@ -132,5 +132,7 @@ def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) ->
     try:
         return _fastio.enter_life(_fastio.LINGER, fields, texts, argv)
     except (OSError, MemoryError) as error:
-        diag.warn(b"Failed to enter the linger life: " + diag.internal_error(error))
+        diag.warn(
+            b"Cannot start a clean process, lingering in this one: " + diag.internal_error(error)
+        )
     return _fastio.linger(fields, texts)

@@ -141,7 +141,10 @@ cdef inline void client_leave(Monitor* m, Client* client) noexcept nogil:
             last[0] = client
             m.leaver_count += 1
             return
-        say(m.record, LEVEL_WARNING, b"Input of an attach client that has gone is lost: too many")
+        say(
+            m.record, LEVEL_WARNING,
+            b"Input of an attach client that has left is lost: too many of them wait",
+        )
         m.record.counters.clients_dropped += 1
     if m.leavers == NULL:  # else one of them ends the input, after what it has sent
         client_end_input(m, client)
@@ -240,14 +243,14 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
         if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             if not m.starved_told:
                 say_errno(
-                    m.record, LEVEL_WARNING, b"No attach client can come in", strerror(errno))
+                    m.record, LEVEL_WARNING, b"Cannot accept attach clients", strerror(errno))
             watch(m, source, 0)  # epoll would report it for ever
             timer_set(m, &m.starved, on_starved, ACCEPT_AGAIN)
             m.starved_told = True
         return False
     if m.starved_told:
         m.starved_told = False
-        say(m.record, LEVEL_WARNING, b"Attach clients come in again")
+        say(m.record, LEVEL_WARNING, b"Attach clients are accepted again")
     client = <Client*>calloc(1, sizeof(Client))
     if client == NULL:
         socket_end_input(fd)
@@ -263,7 +266,7 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
     m.record.counters.clients_now = m.client_count
     m.record.counters.clients += 1
     if m.client_count == CLIENT_LIMIT and not m.record.ended:
-        say(m.record, LEVEL_WARNING, b"No more attach clients are taken until one goes")
+        say(m.record, LEVEL_WARNING, b"Too many attach clients: others wait until one leaves")
         watch(m, source, 0)
     client_arm(m, client)
     return True

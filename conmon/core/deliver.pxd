@@ -84,7 +84,7 @@ cdef inline void clients_deliver(Monitor* m) noexcept nogil:
         deliver(m)
     if pid < 0:
         say_errno(
-            m.record, LEVEL_WARNING, b"Attach clients do not get the rest of the output",
+            m.record, LEVEL_WARNING, b"Attach clients lose the rest of the output",
             strerror(errno))
     clients_forget(m)
 

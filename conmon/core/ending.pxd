@@ -204,7 +204,8 @@ cdef inline int run_exit_command(Record* record) noexcept nogil:
         exec_exit_command(record)
     if pid < 0:
         say_errno(
-            record, LEVEL_WARNING, b"No process for the exit command, it takes conmon's place",
+            record, LEVEL_WARNING,
+            b"Cannot fork for the exit command, executing it in conmon's place",
             strerror(errno))
         forget_signals()
         exec_exit_command(record)

@@ -123,7 +123,7 @@ cdef inline void log_rotation_failed(Log* log, Record* record, int failure) noex
         log.limit = max(record.log_size_max, record.log_size + more)
     if log.rotation_failure != failure:
         say_errno(
-            record, LEVEL_WARNING, b"Failed to rotate the log file, going on in the old one",
+            record, LEVEL_WARNING, b"Failed to rotate the log file, continuing in the old one",
             strerror(failure))
     log.rotation_failure = failure
 

@@ -75,6 +75,6 @@ cdef inline void log_sync(Monitor* m) noexcept nogil:
     if pid < 0:
         log_lose_rest(m, errno)
         say_errno(
-            m.record, LEVEL_WARNING, b"The log is left to the system to write to the disk",
+            m.record, LEVEL_WARNING, b"Cannot fsync the log, the system writes it to disk later",
             strerror(errno))
     queue_free(&m.log.queue)

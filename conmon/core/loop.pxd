@@ -54,7 +54,7 @@ cdef inline void armed_remove(Monitor* m, Source* source) noexcept nogil:
 cdef inline void poll_instead(Monitor* m, int failure) noexcept nogil:
     """Wait by poll(2) from now on; it costs more, and nothing is lost."""
     if m.epoll >= 0:
-        say_errno(m.record, LEVEL_WARNING, b"epoll fails, going on with poll", strerror(failure))
+        say_errno(m.record, LEVEL_WARNING, b"epoll failed, using poll instead", strerror(failure))
         close(m.epoll)
     m.epoll = -1
 

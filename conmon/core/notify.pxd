@@ -146,13 +146,16 @@ cdef inline void notify_keep(Monitor* m, const char* message, size_t size) noexc
     """
     if m.notify.kept == NULL:
         say_errno(
-            m.record, LEVEL_WARNING, b"Failed to pass a notification on, trying again",
+            m.record, LEVEL_WARNING, b"Failed to relay a notification, trying again",
             strerror(errno))
         m.notify.kept = <char*>mmap(
             NULL, NOTIFY_KEPT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         if <void*>m.notify.kept == MAP_FAILED:
             m.notify.kept = NULL
-            say_errno(m.record, LEVEL_WARNING, b"A notification is lost", strerror(errno))
+            say_errno(
+                m.record, LEVEL_WARNING, b"Failed to relay a notification, it is lost",
+                strerror(errno),
+            )
             return
         m.notify.size = 0
     notify_make_room(m, size)
@@ -193,7 +196,7 @@ cdef inline void notify_hand_over(Monitor* m, Passed* passed) noexcept nogil:
     cdef pid_t child = passed_hand_over(passed)
     if child < 0:
         say_errno(
-            m.record, LEVEL_WARNING, b"fds that came with a notification are closed here",
+            m.record, LEVEL_WARNING, b"File descriptors in a notification are not relayed",
             strerror(-child))
         return
     m.holder = child
@@ -242,4 +245,7 @@ cdef inline void notify_drain(Monitor* m) noexcept nogil:
     while count < NOTIFY_LAST and notify_take(m, True):
         count += 1
     if not notify_flush(m):
-        say(m.record, LEVEL_WARNING, b"The last notifications are lost: nobody has taken them")
+        say(
+            m.record, LEVEL_WARNING,
+            b"The last notifications are lost, the host did not take them",
+        )

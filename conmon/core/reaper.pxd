@@ -97,7 +97,7 @@ cdef inline void on_pidfd(Monitor* m, Source* source, uint32_t events) noexcept 
     status = stranger_status(source.fd, m.record.container_pid)
     if status < 0:
         say(m.record, LEVEL_WARNING,
-            b"The container was not our child: its exit code is not known")
+            b"The container was not a child of conmon: its exit code is unknown")
     container_ended(m, exit_code_of(status) if status >= 0 else -1)
 
 
@@ -110,7 +110,7 @@ cdef inline void stranger_by_clock(Monitor* m, int failure) noexcept nogil:
     """No fd can be had that would tell, or a kernel before 5.3 has none: look now and then."""
     if not m.by_clock:
         say_errno(
-            m.record, LEVEL_WARNING, b"No pidfd for the container, looking for its end instead",
+            m.record, LEVEL_WARNING, b"Cannot open a pidfd for the container, polling for its end",
             strerror(failure))
     m.by_clock = True
     timer_set(m, &m.clock, on_clock, LOOK_AGAIN)

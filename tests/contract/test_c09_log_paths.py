@@ -88,7 +88,7 @@ def launch_unread(container: Container, *wrapper: str) -> None:
     os.mkfifo(container.log)
     container.command("echo line")
     container.launch(wrapper=wrapper)
-    warning = f"[conmon:w]: Waiting for a reader of the log {container.log}, a fifo\n".encode()
+    warning = f"[conmon:w]: Waiting until somebody reads the log {container.log}, a fifo\n".encode()
     assert container.wait_file(container.root / "run" / "stderr") == warning
 
 

@@ -213,7 +213,7 @@ def test_path_of_the_host_that_is_too_long(container: Container) -> None:
     (container.bundle / "notify").mkdir()
     container.command("exit 0")
     assert container.run("--sdnotify-socket", "/" + "s" * 107) == 0
-    assert b"No notifications are passed on: longer than a socket address" in container.stderr
+    assert b"Notifications are not relayed, the socket's path is too long" in container.stderr
     assert not inside(container).exists()
 
 
@@ -379,9 +379,11 @@ def test_what_nobody_takes_is_reported(container: Container, host: Host) -> None
     host.close()
     launch(container, host.name, "--syslog", wrapper=syslog.wrapper)
     send(container, b"READY=1")
-    assert b"Failed to pass a notification on, trying again: " in syslog.next().text
+    assert b"Failed to relay a notification, trying again: " in syslog.next().text
     end(container)
-    assert syslog.next().text.endswith(b"The last notifications are lost: nobody has taken them")
+    assert syslog.next().text.endswith(
+        b"The last notifications are lost, the host did not take them"
+    )
 
 
 def test_silence_costs_nothing(container: Container, host: Host) -> None:

@@ -172,7 +172,7 @@ def test_no_pidfd(container: Container, failure: str) -> None:
     syslog = Syslog(container)
     container.launch("--syslog", wrapper=[*syslog.wrapper, *without_pidfd(failure)])
     container.started()
-    syslog.until(b"No pidfd for the container, looking for its end instead")
+    syslog.until(b"Cannot open a pidfd for the container, polling for its end")
     time.sleep(0.6)  # the measurement: the monitor looks in it, and must not see an end
     assert not container.exit_file.exists()
     other.go()

@@ -73,7 +73,7 @@ def test_no_process_for_the_log_sync(container: Container) -> None:
     trace = (container.root / "run" / "trace").read_bytes()
     assert b"clone(" in trace
     assert b"fsync(" not in trace
-    assert b"The log is left to the system to write to the disk" in syslog.next().text
+    assert b"Cannot fsync the log, the system writes it to disk later" in syslog.next().text
 
 
 @pytest.mark.ours("it says nothing")

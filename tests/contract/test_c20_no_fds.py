@@ -34,7 +34,7 @@ def test_most_clients(container: Container) -> None:
     """
     syslog = launch(container, "cat data")
     clients = [container.attach() for _ in range(CLIENTS)]
-    assert syslog.next().text.endswith(b"No more attach clients are taken until one goes")
+    assert syslog.next().text.endswith(b"Too many attach clients: others wait until one leaves")
     late = container.attach(accepted=False)
     container.open_fifo(container.bundle / "start")
     first = clients.pop()
@@ -49,7 +49,7 @@ def test_client_after_one_has_gone(container: Container) -> None:
     """C20.21: a place that becomes free is the next client's."""
     syslog = launch(container, "cat data")
     clients = [container.attach() for _ in range(CLIENTS)]
-    syslog.until(b"No more attach clients are taken until one goes")
+    syslog.until(b"Too many attach clients: others wait until one leaves")
     late = container.attach(accepted=False)
     clients.pop().close()
     wait_counters(container, lambda counters: counters["clients"] == CLIENTS + 1)
@@ -71,7 +71,7 @@ def test_client_without_an_fd(container: Container) -> None:
         time.sleep(1)  # the measurement: it tries now and then, and does not spin
         assert context_switches(container.monitor.pid) - before < 200
     wait_counters(container, lambda counters: counters["clients"] == 1)
-    assert syslog.next().text.endswith(b"Attach clients come in again")
+    assert syslog.next().text.endswith(b"Attach clients are accepted again")
     container.open_fifo(container.bundle / "start")
     assert len(client.read_all()) == BYTES
     assert container.end() == 0
@@ -83,7 +83,7 @@ def test_client_that_gives_up(container: Container) -> None:
     with no_fd_left(container.monitor.pid):
         container.attach(accepted=False).close()
         wait_counters(container, lambda counters: counters["unreported"] > 0)
-    assert syslog.next().text.endswith(b"Attach clients come in again")
+    assert syslog.next().text.endswith(b"Attach clients are accepted again")
     # the one that has gone was let in, and let go
     wait_counters(
         container, lambda counters: (counters["clients"], counters["clients_now"]) == (1, 0)

@@ -84,7 +84,7 @@ def test_step_that_fails_for_a_while(
     counters = forward(log, output(), keep=40, size_max=2 * RECORD)
     warnings = capfd.readouterr().err.splitlines()
     assert warnings == [
-        "[conmon:w]: Failed to rotate the log file, going on in the old one: "
+        "[conmon:w]: Failed to rotate the log file, continuing in the old one: "
         + os.strerror(reason),
         "[conmon:w]: Rotating the log file works again",
     ]
