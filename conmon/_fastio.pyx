@@ -24,13 +24,13 @@ from conmon.core.farewell cimport listener_close
 from conmon.core.journal cimport journal_close
 from conmon.core.journalend cimport END_PATIENCE, journal_finish, journal_lose, journal_wait
 from conmon.core.kernel cimport (
-    AF_UNIX, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK,
-    PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIGCHLD, SIGPIPE, SIGTERM, SIG_BLOCK,
-    SIG_DFL, SIG_IGN, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_STREAM,
-    SOL_SOCKET, SO_PASSRIGHTS, _exit, accept4, bind, c_signal, close, epoll_create1, fchmod, fcntl,
-    iovec, listen, mkostemp, mode_t, msghdr, nanosleep, pid_t, poll, pollfd, prctl, read,
-    setsockopt, signalfd, signalfd_siginfo, sigprocmask, sigset_t, sockaddr, sockaddr_un, socket,
-    timespec, umask, unlink,
+    AF_UNIX, AT_FDCWD, AT_SYMLINK_NOFOLLOW, EPOLL_CLOEXEC, F_GETFL, F_SETFL, MSG_DONTWAIT,
+    O_CLOEXEC, O_NONBLOCK, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIGCHLD, SIGPIPE,
+    SIGTERM, SIG_BLOCK, SIG_DFL, SIG_IGN, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET,
+    SOCK_STREAM, SOL_SOCKET, SO_PASSRIGHTS, S_IFMT, _exit, accept4, bind, c_signal, close,
+    epoll_create1, fchmod, fcntl, fstat, fstatat, iovec, listen, mkostemp, mode_t, msghdr,
+    nanosleep, pid_t, poll, pollfd, prctl, read, setsockopt, signalfd, signalfd_siginfo,
+    sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, stat_t, timespec, umask, unlink,
 )
 from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
@@ -579,6 +579,26 @@ def prepare_terminal(int fd):
     settings.c_oflag |= ONLCR
     if tcsetattr(fd, TCSANOW, &settings) < 0:
         raise OSError(errno, "tcsetattr")
+
+
+def file_type(bytes path not None, bint follow):
+    """The type of a file, of st_mode (inode(7)); `follow`: of what a symlink leads to. OSError.
+
+    posix.stat would do, and bring times and inode of files of the build's machine into the
+    interpreter's memory, and so into its image: two builds would differ.
+    """
+    cdef stat_t about
+    if fstatat(AT_FDCWD, path, &about, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
+        raise OSError(errno, "stat", path)
+    return about.st_mode & S_IFMT
+
+
+def fd_type_and_size(int fd):
+    """The type of what is open, as `file_type`, and its size in bytes. OSError."""
+    cdef stat_t about
+    if fstat(fd, &about) < 0:
+        raise OSError(errno, "fstat")
+    return about.st_mode & S_IFMT, about.st_size
 
 
 def resize_of(bytes line not None, bint is_ctl):

@@ -164,7 +164,7 @@ def open_log(plan: LogPlan) -> tuple[int, int]:
             fd = _open_allowed(plan.path, plan.allowlist)
         else:
             fd = _open_plain(plan.path, posix.O_CREAT)
-        return fd, posix.fstat(fd).st_size
+        return fd, _fastio.fd_type_and_size(fd)[1]
     except OSError as error:
         raise diag.Fatal(b"Failed to open log file " + diag.strerror(error)) from None
 
@@ -176,7 +176,7 @@ def _open_plain(path: bytes, flags: int) -> int:
     that, also for a caller that ignores it.
     """
     try:
-        if posix.stat(path).st_mode & _TYPE == _FIFO:
+        if _fastio.file_type(path, True) == _FIFO:
             return posix.open(path, _APPEND | posix.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ENXIO:
@@ -293,7 +293,7 @@ def _own_name(path: bytes, fd: int) -> bytes | None:
     None where that has no name: a pipe, or a removed file, behind /dev/stdout.
     """
     try:
-        if posix.lstat(path).st_mode & _TYPE != _SYMLINK:
+        if _fastio.file_type(path, False) != _SYMLINK:
             return path
     except FileNotFoundError:
         return path  # moved away already

@@ -14,7 +14,7 @@ _START_SIZE = 8192
 _MESSAGE_LIMIT = 4096
 _RETRY_MS = 20
 # stat.h
-_TYPE, _FIFO, _SOCKET = 0o170000, 0o010000, 0o140000
+_FIFO, _SOCKET = 0o010000, 0o140000
 _ESCAPES = {
     0x08: b"\\b", 0x09: b"\\t", 0x0A: b"\\n", 0x0C: b"\\f", 0x0D: b"\\r",
     0x22: b'\\"', 0x2F: b"\\/", 0x5C: b"\\\\",
@@ -68,7 +68,7 @@ def _pipe_from_environment(name: bytes) -> int:
     if fd <= 0:
         return -1
     try:
-        if posix.fstat(fd).st_mode & _TYPE not in (_FIFO, _SOCKET):
+        if _fastio.fd_type_and_size(fd)[0] not in (_FIFO, _SOCKET):
             diag.warn(b"%b names fd %d, which is neither pipe nor socket: not used" % (name, fd))
             return -1
         posix.set_inheritable(fd, False)

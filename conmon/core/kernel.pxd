@@ -107,6 +107,7 @@ cdef extern from "<fcntl.h>" nogil:
     enum: FALLOC_FL_KEEP_SIZE
 
 cdef extern from "<sys/stat.h>" nogil:
+    enum: S_IFMT
     struct stat_t "stat":
         mode_t st_mode
         off_t st_size
