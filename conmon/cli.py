@@ -1,4 +1,4 @@
-"""conmon's command line: the option table, its parser and the checks of the options.
+"""conmon's command line: its parser and the checks of the options.
 
 Arguments are bytes from the kernel to the last consumer: a path or a name in any encoding,
 or in none, works in every locale. The syntax is GLib's GOption, which callers rely on: a
@@ -12,64 +12,13 @@ which is an import like any other), and what only `--help` needs is in `conmon.u
 import posix
 
 from conmon import _fastio, diag
+from conmon.options import OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Option = tuple[bytes, bytes, str, str]
-
-# (long name, short name, kind, attribute of Options). A literal of literals: the compiler
-# makes one constant of it, which costs nothing at start-up.
-OPTIONS = (
-    (b"api-version", b"", "flag", "api_version"),
-    (b"attach-slow-client", b"", "string", "attach_slow_client"),
-    (b"bundle", b"b", "string", "bundle"),
-    (b"cid", b"c", "string", "cid"),
-    (b"conmon-pidfile", b"P", "string", "conmon_pidfile"),
-    (b"container-pidfile", b"p", "string", "container_pidfile"),
-    (b"pidfile", b"", "string", "container_pidfile"),
-    (b"cuuid", b"u", "string", "cuuid"),
-    (b"exec", b"e", "flag", "exec_mode"),
-    (b"exec-attach", b"", "flag", "exec_attach"),
-    (b"exec-process-spec", b"", "string", "exec_process_spec"),
-    (b"exit-command", b"", "string", "exit_command"),
-    (b"exit-command-arg", b"", "array", "exit_command_args"),
-    (b"exit-delay", b"", "int", "exit_delay"),
-    (b"exit-dir", b"", "string", "exit_dir"),
-    (b"full-attach", b"", "flag", "full_attach"),
-    (b"leave-stdin-open", b"", "flag", "leave_stdin_open"),
-    (b"log-allowlist-dir", b"", "array", "log_allowlist_dirs"),
-    (b"log-global-size-max", b"", "int64", "log_global_size_max"),
-    (b"log-label", b"", "array", "log_labels"),
-    (b"log-level", b"", "string", "log_level"),
-    (b"log-max-files", b"", "int", "log_max_files"),
-    (b"log-path", b"l", "array", "log_paths"),
-    (b"log-rotate", b"", "flag", "log_rotate"),
-    (b"log-size-max", b"", "int64", "log_size_max"),
-    (b"log-tag", b"", "string", "log_tag"),
-    (b"name", b"n", "string", "name"),
-    (b"no-container-partial-message", b"", "flag", "no_container_partial_message"),
-    (b"no-new-keyring", b"", "flag", "no_new_keyring"),
-    (b"no-pivot", b"", "flag", "no_pivot"),
-    (b"no-sync-log", b"", "flag", "no_sync_log"),
-    (b"persist-dir", b"0", "string", "persist_dir"),
-    (b"replace-listen-pid", b"", "flag", "replace_listen_pid"),
-    (b"restore", b"", "string", "restore"),
-    (b"restore-arg", b"", "array", "runtime_opts"),
-    (b"runtime", b"r", "string", "runtime"),
-    (b"runtime-arg", b"", "array", "runtime_args"),
-    (b"runtime-opt", b"", "array", "runtime_opts"),
-    (b"sdnotify-socket", b"", "string", "sdnotify_socket"),
-    (b"socket-dir-path", b"", "string", "socket_dir_path"),
-    (b"stdin", b"i", "flag", "stdin"),
-    (b"sync", b"", "flag", "sync"),
-    (b"syslog", b"", "flag", "syslog"),
-    (b"systemd-cgroup", b"s", "flag", "systemd_cgroup"),
-    (b"terminal", b"t", "flag", "terminal"),
-    (b"timeout", b"T", "int", "timeout"),
-    (b"version", b"", "flag", "version"),
-)
 
 _LONG = {option[0]: option for option in OPTIONS}
 _SHORT = {option[1][0]: option for option in OPTIONS if option[1]}

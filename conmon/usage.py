@@ -1,6 +1,6 @@
 """The text of `conmon --help`, apart from the parser so that only --help pays for it."""
 
-from conmon import cli
+from conmon.options import OPTIONS
 
 # Long name, what its value is called (empty for a flag), and what the option is for.
 GROUPS: tuple[tuple[bytes, tuple[tuple[bytes, bytes, bytes], ...]], ...] = (
@@ -104,7 +104,7 @@ def render(ellipsis: bytes) -> bytes:
         b"Help Options:",
         _line(b"  -h, --help", b"Show this help and exit"),
     ]
-    letters = {option[0]: option[1] for option in cli.OPTIONS}
+    letters = {option[0]: option[1] for option in OPTIONS}
     for title, entries in GROUPS:
         lines += [b"", title + b" Options:"]
         for name, value, meaning in entries:

@@ -1,7 +1,7 @@
 """Command lines of container monitors and OCI runtimes.
 
 Sources: the help texts of runc and crun, and the OCI runtime command line interface; the options of
-a monitor are those of conmon.cli.
+a monitor are in conmon.options.
 A value may be the next word or follow "="; it follows a short option directly, too. Programs in Go
 take long options with a single "-".
 """
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from conmon import cli
+from conmon.options import OPTIONS
 
 _ID = re.compile(r"[A-Za-z0-9_+.-]+\Z")
 
@@ -27,7 +27,7 @@ _LOCAL = {
 }  # fmt: skip
 # options of a monitor that take none; one that we do not know is taken to have a value
 _MONITOR_FLAGS = {"help", "h"}
-for _long, _short, _kind, _ in cli.OPTIONS:
+for _long, _short, _kind, _ in OPTIONS:
     if _kind == "flag":
         _MONITOR_FLAGS |= {_long.decode(), _short.decode()}
 

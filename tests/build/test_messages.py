@@ -10,11 +10,13 @@ from harness_build import TOP
 
 #: Calls whose messages are for developers.
 QUIET = {"debug", "trace"}
+#: Files that say nothing to anybody but in --help.
+SILENT = {"rehearsal.py", "usage.py"}
 
 
 def in_python() -> Iterator[str]:
     """What the Python lives say: texts with words in them that do not go to debug or trace."""
-    for path in TOP.glob("conmon/*.py"):
+    for path in {*TOP.glob("conmon/*.py")} - {TOP / "conmon" / name for name in SILENT}:
         tree = ast.parse(path.read_text())
         quiet = [
             node
@@ -23,9 +25,9 @@ def in_python() -> Iterator[str]:
             for node in ast.walk(call)
         ]
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
-                if node not in quiet and path.name not in ("rehearsal.py", "usage.py"):
-                    yield node.value.decode()
+            match node:
+                case ast.Constant(value=bytes(text)) if node not in quiet:
+                    yield text.decode()
 
 
 def in_the_core() -> Iterator[str]:

@@ -55,7 +55,7 @@ def test_no_process_for_the_exit_command(container: Container) -> None:
     assert container.parent_status() == 5
     assert container.exit_file.read_bytes() == b"21"
     assert (after / "recorded").exists()
-    assert b"No process for the exit command" in syslog.next().text
+    assert b"Cannot fork for the exit command" in syslog.next().text
     state = status(after / "status")
     assert (signals(state["SigBlk"]), signals(state["SigIgn"])) == (set(), set())
 

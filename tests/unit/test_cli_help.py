@@ -3,6 +3,7 @@
 import pytest
 
 from conmon import cli, usage
+from conmon.options import OPTIONS
 
 HIDDEN = {b"pidfile", b"restore-arg"}
 
@@ -27,9 +28,9 @@ def test_every_option_is_explained_once() -> None:
     """C1.6, C2: all but the hidden ones, with their short names."""
     listed = [name for _, entries in usage.GROUPS for name, _, _ in entries if name]
     assert len(listed) == len(set(listed))
-    assert set(listed) == {option[0] for option in cli.OPTIONS} - HIDDEN
+    assert set(listed) == {option[0] for option in OPTIONS} - HIDDEN
     lines = cli.help_text().splitlines()
-    for long, short, _, _ in cli.OPTIONS:
+    for long, short, _, _ in OPTIONS:
         if long in HIDDEN:
             continue
         start = b"  -" + short + b", --" if short else b"      --"
@@ -38,7 +39,7 @@ def test_every_option_is_explained_once() -> None:
 
 def test_flags_have_no_value_in_the_help_and_others_have() -> None:
     """C2: the kinds that the help shows are those of the parser."""
-    kinds = {option[0]: option[2] for option in cli.OPTIONS}
+    kinds = {option[0]: option[2] for option in OPTIONS}
     for _, entries in usage.GROUPS:
         for name, value, _ in entries:
             if name:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from conmon import cli
+from conmon.options import OPTIONS
 
 FAILED = b"option parsing failed: "
 
@@ -36,7 +37,7 @@ def test_defaults() -> None:
         "socket_dir_path": b"/var/run/crio", "help": False,
     }  # fmt: skip
     defaults: dict[str, object] = {"flag": False, "string": None, "array": []}
-    for _, _, kind, attribute in cli.OPTIONS:
+    for _, _, kind, attribute in OPTIONS:
         expected.setdefault(attribute, defaults.get(kind))
     assert {name: getattr(options, name) for name in cli.Options.__slots__} == expected
 
@@ -117,7 +118,7 @@ def test_aliases() -> None:
 
 def test_short_names() -> None:
     """C2: the short names, all of them."""
-    assert {short: long for long, short, _, _ in cli.OPTIONS if short} == {
+    assert {short: long for long, short, _, _ in OPTIONS if short} == {
         b"b": b"bundle", b"c": b"cid", b"P": b"conmon-pidfile", b"p": b"container-pidfile",
         b"u": b"cuuid", b"e": b"exec", b"l": b"log-path", b"n": b"name", b"0": b"persist-dir",
         b"r": b"runtime", b"i": b"stdin", b"s": b"systemd-cgroup", b"t": b"terminal",
@@ -127,7 +128,7 @@ def test_short_names() -> None:
 
 def test_every_option_has_an_attribute_and_the_reverse() -> None:
     """C2: no option is parsed into nothing."""
-    assert {option[3] for option in cli.OPTIONS} | {"help"} == set(cli.Options.__slots__)
+    assert {option[3] for option in OPTIONS} | {"help"} == set(cli.Options.__slots__)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_command_line_of_podman() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["cli", "usage", "logdrivers"])
+@pytest.mark.parametrize("module", ["cli", "options", "usage", "logdrivers"])
 def test_imports_only_what_a_bare_interpreter_has(module: str) -> None:
     """The launch life's interpreter has no standard library: built-in modules only."""
     source = pathlib.Path(cli.__file__).with_name(module + ".py").read_text()
@@ -307,7 +308,7 @@ def test_imports_only_what_a_bare_interpreter_has(module: str) -> None:
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or ".")
-    assert imported <= {"posix", "sys", "errno", "conmon"}
+    assert imported <= {"posix", "sys", "errno", "conmon", "conmon.options"}
 
 
 def _outside_type_checking(tree: ast.AST) -> list[ast.AST]:
