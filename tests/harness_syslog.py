@@ -38,7 +38,7 @@ class Message:
 class Syslog:
     """Listens. `wrapper` is what a conmon that is to be heard must be launched with."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, kind: int = socket.SOCK_DGRAM) -> None:
         if os.getuid() != 0:
             why = "only root may mount a /dev/log"
             if "CI" in os.environ:
@@ -48,10 +48,12 @@ class Syslog:
         for name in ("dev", "upper", "work"):
             (root / name).mkdir(parents=True)
         (root / "upper" / "log").touch()  # to mount the socket on
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket = socket.socket(socket.AF_UNIX, kind)
         directory = os.open(root, os.O_PATH | os.O_CLOEXEC)
         self._socket.bind(f"/proc/self/fd/{directory}/socket")
         os.close(directory)
+        if kind == socket.SOCK_STREAM:
+            self._socket.listen()
         container.on_close(self._socket.close)
         container.allow("syslog/upper/log", "syslog/socket")
         self.wrapper = [
@@ -62,10 +64,19 @@ class Syslog:
     def next(self, seconds: float = TIMEOUT_S) -> Message:
         """The next message."""
         assert wait_fd(self._socket.fileno(), Deadline(seconds)), "nothing on syslog"
-        data = self._socket.recv(8192)
+        data = self._receive()
         match = FORMAT.fullmatch(data)
         assert match, f"no syslog message: {data!r}"
         return Message(int(match["priority"]), match["ident"], match["text"])
+
+    def _receive(self) -> bytes:
+        if self._socket.type == socket.SOCK_DGRAM:
+            return self._socket.recv(8192)
+        connection, _ = self._socket.accept()
+        with connection, connection.makefile("rb") as file:
+            data = file.read()
+        assert data.endswith(b"\0")
+        return data[:-1]
 
     def until(self, text: bytes) -> Message:
         """The first message from now on that has `text` in it; those before are dropped."""

@@ -1,15 +1,17 @@
 """conmon's own messages, from the lives that have no interpreter: stderr and syslog (C3).
 
 syslog is spoken directly (RFC 3164 as glibc's syslog(3) writes it: `<pri>date ident: text` in
-one datagram to /dev/log), never waiting: a message that cannot be sent is counted.
+one datagram to /dev/log, or with a NUL behind it where that is a stream socket), never waiting: a
+message that cannot be sent is counted.
 """
 
+from libc.errno cimport EPROTOTYPE, errno
 from libc.string cimport memcpy, memset, strlen
 
 from conmon.core.kernel cimport (
-    AF_UNIX, CLOCK_REALTIME, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, clock_gettime,
-    close, connect, localtime_r, send, snprintf, sockaddr, sockaddr_un, socket, timespec, tm,
-    write,
+    AF_UNIX, CLOCK_REALTIME, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM,
+    clock_gettime, close, connect, localtime_r, send, snprintf, sockaddr, sockaddr_un, socket,
+    timespec, tm, write,
 )
 from conmon.core.record cimport Record, record_text
 
@@ -33,29 +35,36 @@ cdef inline const char* month_name(int month) noexcept nogil:
 
 
 cdef inline int syslog_send(int priority, const char* text) noexcept nogil:
-    """Send one message to /dev/log; 0, or -1 where nobody took it."""
-    cdef char datagram[MESSAGE_LIMIT + 64]
-    cdef sockaddr_un address
+    """Send one message to /dev/log; 0, or -errno where nobody took it."""
+    cdef char message[MESSAGE_LIMIT + 64]
     cdef timespec now
     cdef tm local
-    cdef int length
-    cdef ssize_t sent = -1
-    cdef int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
-    if fd < 0:
-        return -1
+    cdef int failure, length
     clock_gettime(CLOCK_REALTIME, &now)
     localtime_r(&now.tv_sec, &local)
     length = snprintf(
-        datagram, sizeof(datagram), b"<%d>%s %2d %02d:%02d:%02d conmon: %.*s", priority,
+        message, sizeof(message), b"<%d>%s %2d %02d:%02d:%02d conmon: %.*s", priority,
         month_name(local.tm_mon), local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,
         <int>MESSAGE_LIMIT, text)
+    failure = syslog_send_as(SOCK_DGRAM, message, length)
+    return syslog_send_as(SOCK_STREAM, message, length + 1) if failure == -EPROTOTYPE else failure
+
+
+cdef inline int syslog_send_as(int kind, const char* message, size_t size) noexcept nogil:
+    """Send bytes to /dev/log, which is a socket of this kind; 0 or -errno."""
+    cdef sockaddr_un address
+    cdef int failure = 0
+    cdef int fd = socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+    if fd < 0:
+        return -errno
     memset(&address, 0, sizeof(address))
     address.sun_family = AF_UNIX
     memcpy(address.sun_path, b"/dev/log", 9)
-    if connect(fd, <sockaddr*>&address, sizeof(address)) == 0:
-        sent = send(fd, datagram, length, MSG_NOSIGNAL | MSG_DONTWAIT)
+    if (connect(fd, <sockaddr*>&address, sizeof(address)) < 0
+            or send(fd, message, size, MSG_NOSIGNAL) < 0):
+        failure = -errno
     close(fd)
-    return 0 if sent >= 0 else -1
+    return failure
 
 
 cdef inline const char* level_letter(int level) noexcept nogil:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from harness import Container
 from harness_rooms import CID
@@ -14,13 +16,13 @@ LOG_INFO = 8 | 6
 LONG = b"x" * 250
 
 
-def start(container: Container, *options: str) -> Syslog:
-    """Start a conmon that is called `conmon` and speaks to syslog."""
+def start(container: Container, *options: str, kind: int = socket.SOCK_DGRAM) -> Syslog:
+    """Start a conmon that is called `conmon` and speaks to syslog, a socket of this kind."""
     name = container.root / "tmp" / "conmon"
     name.symlink_to(container.conmon)
     container.allow("tmp/conmon")
     container.conmon = name
-    syslog = Syslog(container)
+    syslog = Syslog(container, kind)
     container.launch("--syslog", *options, wrapper=syslog.wrapper)
     return syslog
 
@@ -87,6 +89,26 @@ def test_level(container: Container) -> None:
     end(container)
     with pytest.raises(AssertionError, match="nothing on syslog"):
         syslog.next(0)
+
+
+def test_syslog_of_a_stream(container: Container) -> None:
+    """C3: /dev/log may be a stream socket: a message then ends with a NUL, as syslog(3) has it."""
+    container.fifo("start")
+    container.command("exit 0")
+    syslog = start(container, kind=socket.SOCK_STREAM)
+    container.started()
+    control(container, b"1 2\n")
+    assert syslog.until(b"Invalid control message format").ident == b"conmon"
+    end(container)
+
+
+def test_syslog_of_a_stream_while_it_starts(container: Container) -> None:
+    """C3: the same of what ends a launch."""
+    container.put("status", "3")
+    syslog = start(container, kind=socket.SOCK_STREAM)
+    assert container.report() == {"data": -1}
+    assert syslog.until(b"Failed to create container: exit status 3").priority == LOG_ERR
+    container.peer_leaves("bundle/attach")
 
 
 @pytest.mark.parametrize("cid", [CID, "c" * 64])
