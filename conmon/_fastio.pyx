@@ -13,11 +13,9 @@ from libc.string cimport memcpy, memset, strcmp, strerror, strlen
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
 from conmon.core.background cimport go_on_in_child as core_go_on_in_child
-from conmon.core.closefds cimport close_all_but as core_close_all_but
 from conmon.core.control cimport ctl_line, parse_resize, set_terminal_size
 from conmon.core.diag cimport LEVEL_ERROR, say_errno, syslog_send
 from conmon.core.ending cimport linger as core_linger
-from conmon.core.ending cimport set_oom_score as core_set_oom_score
 from conmon.core.ending cimport conclude
 from conmon.core.exitfile cimport exit_file_reserve, exit_file_write
 from conmon.core.farewell cimport listener_close
@@ -149,7 +147,6 @@ VERSION_TEXT = CONMON_VERSION_TEXT
 # --- records --------------------------------------------------------------------------------
 
 MONITOR = <int>Life.LIFE_MONITOR
-FINISH = <int>Life.LIFE_FINISH
 LINGER = <int>Life.LIFE_LINGER
 
 
@@ -212,7 +209,10 @@ cdef object add_pointers(dict fields, blob, texts):
 
 
 cdef Record* record_build(dict fields, dict texts) except NULL:
-    """A record in memory of its own, from fields and the texts that they name."""
+    """A record in memory of its own, from fields and the texts that they name.
+
+    KeyError for a field or text that a record does not have.
+    """
     cdef Record* record = NULL
     blob = bytearray()
     fields = dict(fields)
@@ -228,6 +228,8 @@ cdef Record* record_build(dict fields, dict texts) except NULL:
     fields["magic"] = record_magic()
     fields["version"] = RECORD_VERSION
     fields["size"] = sizeof(Record) + len(blob)
+    if len(fields) != len(_EMPTY_RECORD):
+        raise KeyError(*(name for name in fields if name not in _EMPTY_RECORD))
     record = <Record*>calloc(1, sizeof(Record) + len(blob))
     if record == NULL:
         raise MemoryError()
@@ -412,11 +414,6 @@ def spawn(list argv, *, int null_fd, stdio, oom_score_adj=None, bint own_listen_
     return pid
 
 
-def set_oom_score(int score):
-    """Set our own oom_score_adj, if we may."""
-    core_set_oom_score(score)
-
-
 def watch_kills(pid_t pid):
     """Begin to watch for kills in a process's memory cgroup.
 
@@ -485,18 +482,6 @@ def close_fd(int fd):
     """Close an fd that may be -1. There is no error: whatever close(2) says, it is closed."""
     if fd >= 0:
         close(fd)
-
-
-def close_all_but(fds):
-    """Close every fd from 3 on that is not in `fds`."""
-    cdef int* keep = <int*>malloc((len(fds) + 1) * sizeof(int))
-    cdef int i
-    if keep == NULL:
-        raise MemoryError()
-    for i, fd in enumerate(fds):
-        keep[i] = fd
-    core_close_all_but(keep, len(fds))
-    free(keep)
 
 
 def bind_datagram(bytes path not None, int mode):

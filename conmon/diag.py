@@ -66,11 +66,6 @@ def warn(text: bytes) -> None:
     say(WARNING, text)
 
 
-def info(text: bytes) -> None:
-    """Report what an administrator may want to know."""
-    say(INFO, text)
-
-
 def debug(text: bytes) -> None:
     """Report what helps to find a fault."""
     say(DEBUG, text)

@@ -14,7 +14,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int op, int fd, epoll_event* event)
     int epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms)
     enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
-    enum: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR, EPOLLRDHUP, EPOLLET
+    enum: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR, EPOLLET
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -22,7 +22,7 @@ cdef extern from "<poll.h>" nogil:
         short events
         short revents
     int poll(pollfd* fds, unsigned long count, int timeout_ms)
-    enum: POLLIN, POLLOUT
+    enum: POLLOUT
 
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
@@ -98,11 +98,11 @@ cdef extern from "<fcntl.h>" nogil:
     ssize_t splice(
         int from_fd, void* from_at, int to_fd, void* to_at, size_t size, unsigned int flags)
     enum: SPLICE_F_NONBLOCK
-    enum: F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, FD_CLOEXEC
+    enum: F_SETFD, F_GETFL, F_SETFL, F_ADD_SEALS, F_GET_SEALS, FD_CLOEXEC
     enum: F_GETPIPE_SZ, F_SETPIPE_SZ
     enum: F_SEAL_FUTURE_WRITE, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
-    enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC, O_NONBLOCK
-    enum: AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_NOFOLLOW, O_NOCTTY, O_TMPFILE
+    enum: O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_APPEND, O_CLOEXEC, O_NONBLOCK
+    enum: AT_EMPTY_PATH, O_PATH, O_NOFOLLOW, O_NOCTTY, O_TMPFILE
     enum: AT_FDCWD, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW
     enum: FALLOC_FL_KEEP_SIZE
 
@@ -226,7 +226,6 @@ cdef extern from "<unistd.h>" nogil:
     pid_t fork()
     pid_t vfork()
     pid_t getpid()
-    pid_t getppid()
     pid_t getpgid(pid_t pid)
     void _exit(int status)
 
