@@ -36,9 +36,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from conmon.watch import ProcessTree
-from conmon.watch.audit_control import NETLINK_AUDIT, AuditControl, calls_of_this_machine
-from conmon.watch.proc_connector import ProcConnector
-from conmon.watch.tree_events import ContainerInfo
+from conmon.watch.sources.audit_control import NETLINK_AUDIT, AuditControl, calls_of_this_machine
+from conmon.watch.sources.proc_connector import ProcConnector
+from conmon.watch.tree.events import ContainerInfo
 
 STORM = Path(__file__).resolve().parent.parent / "tests" / "watch" / "storm.c"
 _SO_RCVBUFFORCE = 33

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conmon.watch.audit_control import Calls
-from conmon.watch.audit_records import EOE, EXECVE, SYSCALL
+from conmon.watch.sources.audit_control import Calls
+from conmon.watch.sources.audit_records import EOE, EXECVE, SYSCALL
 
 X86 = Calls(0xC000003E, frozenset({57, 58}), 56, 435, frozenset({59, 322}), 231)
 _PROCTITLE = 1327

@@ -18,7 +18,7 @@ from typing import Any
 from harness_os import TIMEOUT_S, Deadline
 
 from conmon.watch import ProcessTree
-from conmon.watch.tree_events import ContainerTree, ProcessInfo, TreeEvent
+from conmon.watch.tree.events import ContainerTree, ProcessInfo, TreeEvent
 
 _numbers = itertools.count(1)
 _APPLETS = ("sh", "sleep", "true", "cat", "kill", "setsid")

@@ -17,7 +17,8 @@ from typing import Any
 
 from harness_os import TIMEOUT_S, Deadline, Process, wait_fd
 
-from conmon.watch import ContainerEvent, ContainerNotifier, EventType, procfs
+from conmon.host import procfs
+from conmon.watch import ContainerEvent, ContainerNotifier, EventType
 
 RUNC = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin")
 BUSYBOX = shutil.which("busybox")

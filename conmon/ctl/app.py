@@ -8,18 +8,11 @@ import click
 
 from conmon import _fastio
 
-COMMANDS = {
-    "ps": "cmd_ps",
-    "stats": "cmd_stats",
-    "logs": "cmd_logs",
-    "attach": "cmd_attach",
-    "resize": "cmd_resize",
-    "reopen": "cmd_reopen",
-    "events": "cmd_events",
-    "tree": "cmd_tree",
-    "supported": "cmd_supported",
-    "completion": "cmd_completion",
-}
+#: Each is a module of conmon.ctl.commands, in the order of use.
+COMMANDS = (
+    "ps", "stats", "logs", "attach", "resize", "reopen", "events", "tree", "supported",
+    "completion",
+)  # fmt: skip
 
 EPILOG = """
 \b
@@ -49,7 +42,7 @@ class Commands(click.Group):
         """Import one."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"conmon.ctl.{COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"conmon.ctl.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 

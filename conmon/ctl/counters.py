@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-
-from conmon.ctl.proc import PROC
+from pathlib import Path
 
 _HEAD = struct.Struct("=QIIIII")
 _MAGIC = 0x434F4E4D4F4E5243
@@ -36,7 +35,7 @@ def read(pid: int) -> dict[str, int] | None:
     The memory is found among its fds: the link in the bundle names it by pid, and that is
     another one in another PID namespace. PermissionError unless the monitor may be traced.
     """
-    directory = PROC / str(pid) / "fd"
+    directory = Path(f"/proc/{pid}/fd")
     for name in sorted(os.listdir(directory), key=int):
         try:
             if os.readlink(directory / name).startswith(_LINK):

@@ -9,10 +9,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from conmon.ctl import inotify
 from conmon.ctl.monitors import Monitor
+from conmon.host.inotify import Inotify, Mask
 
-_WRITTEN = inotify.CREATE | inotify.MOVED_TO | inotify.CLOSE_WRITE
+_WRITTEN = Mask.CREATE | Mask.MOVED_TO | Mask.CLOSE_WRITE
 #: A container that is killed may need a moment, in seconds.
 _DYING = 1.0
 
@@ -23,14 +23,14 @@ class Ending:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._name = monitor.options.cid or b""
-        self._changes = inotify.Inotify()
+        self._changes = Inotify()
         self._directory = self._pidfd = self._container = -1
         directory = monitor.options.exit_dir
         if directory is not None:
             with contextlib.suppress(OSError):
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 self._directory = os.open(monitor.reach(directory), flags)
-                self._changes.add(self._directory, _WRITTEN)
+                self._changes.add_fd(self._directory, _WRITTEN)
         with contextlib.suppress(OSError):
             self._pidfd = os.pidfd_open(monitor.pid)
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ class Ending:
             if ended or self._directory < 0 or left <= 0:
                 return None
             _readable([self._changes.fd, self._pidfd], left)
-            list(self._changes.read())
+            self._changes.read()
 
     def _read(self) -> int | None:
         if self._directory < 0:

@@ -8,12 +8,12 @@ import select
 import sys
 from collections.abc import Iterator
 
-from conmon.ctl import inotify
 from conmon.ctl.logfile import Log
 from conmon.ctl.monitors import Monitor
+from conmon.host.inotify import Inotify, Mask
 
-_NAMES = inotify.CREATE | inotify.MOVED_TO | inotify.MOVED_FROM | inotify.DELETE
-_CONTENT = inotify.MODIFY | inotify.ATTRIB
+_NAMES = Mask.CREATE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
+_CONTENT = Mask.MODIFY | Mask.ATTRIB
 
 
 def follow(log: Log, monitor: Monitor | None) -> Iterator[list[bytes]]:
@@ -21,9 +21,9 @@ def follow(log: Log, monitor: Monitor | None) -> Iterator[list[bytes]]:
 
     Ends when the monitor has ended and all was read, or when nobody reads our output any more.
     """
-    with inotify.Inotify() as changes, contextlib.closing(_Waiter(changes, monitor)) as waiter:
-        changes.add(log.directory, _NAMES)
-        content = changes.add(log.file.fd, _CONTENT)
+    with Inotify() as changes, contextlib.closing(_Waiter(changes, monitor)) as waiter:
+        changes.add_fd(log.directory, _NAMES)
+        content = changes.add_fd(log.file.fd, _CONTENT)
         while True:
             # Asked before reading: what is written until the end is read then.
             ended = waiter.monitor_ended
@@ -32,7 +32,7 @@ def follow(log: Log, monitor: Monitor | None) -> Iterator[list[bytes]]:
                 if newcomer.st_size:
                     yield from catch_up(log)
                     changes.remove(content)
-                    content = changes.add(log.file.fd, _CONTENT)
+                    content = changes.add_fd(log.file.fd, _CONTENT)
                     continue
                 _watch_name(changes, log)
                 # Something may have been written between the look and the watch.
@@ -52,12 +52,12 @@ def catch_up(log: Log) -> Iterator[list[bytes]]:
     yield from log.file.read()
 
 
-def _watch_name(changes: inotify.Inotify, log: Log) -> None:
+def _watch_name(changes: Inotify, log: Log) -> None:
     """Watch the file that has the log's name now. To watch one again does nothing."""
     with contextlib.suppress(OSError):
         fd = os.open(log.name, os.O_PATH | os.O_CLOEXEC, dir_fd=log.directory)
         try:
-            changes.add(fd, _CONTENT)
+            changes.add_fd(fd, _CONTENT)
         finally:
             os.close(fd)
 
@@ -65,7 +65,7 @@ def _watch_name(changes: inotify.Inotify, log: Log) -> None:
 class _Waiter:
     """Waits for a change, the monitor's end, or the end of who reads our output."""
 
-    def __init__(self, changes: inotify.Inotify, monitor: Monitor | None) -> None:
+    def __init__(self, changes: Inotify, monitor: Monitor | None) -> None:
         self._changes = changes
         self._pidfd = -1
         self.monitor_ended = False
@@ -86,7 +86,7 @@ class _Waiter:
     def wait(self) -> bool:
         """Wait; False if nobody reads our output any more."""
         ready = {fd for fd, _ in self._poll.poll()}
-        list(self._changes.read())
+        self._changes.read()
         if self._pidfd in ready:
             self.monitor_ended = True
             self._poll.unregister(self._pidfd)

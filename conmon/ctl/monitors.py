@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from conmon import cli, diag, logdrivers
-from conmon.ctl import counters, proc
+from conmon.ctl import counters
+from conmon.host import procfs
 
 _COMM = b"conmon"
 
@@ -23,7 +24,7 @@ class Monitor:
 
     pid: int
     argv: tuple[bytes, ...]
-    stat: proc.Stat
+    stat: procfs.Stat
     uid: int
     options: cli.Options
     id: str
@@ -69,13 +70,13 @@ class Monitor:
         try:
             with open(self.reach(self.options.container_pidfile or b""), "rb") as file:
                 written = int(file.read(32))
-            depth = len(proc.namespace_pids(self.pid)) - 1
-            for child in proc.children(self.pid):
-                numbers = proc.namespace_pids(child)
+            depth = len(procfs.status(self.pid).ns_pids) - 1
+            for child in procfs.children(self.pid):
+                numbers = procfs.status(child).ns_pids
                 if len(numbers) > depth and numbers[depth] == written:
                     return child
             # Some runtimes leave the container to another parent.
-            if depth == len(proc.namespace_pids(os.getpid())) - 1 and proc.stat(written):
+            if depth == len(procfs.status(os.getpid()).ns_pids) - 1 and procfs.stat(written):
                 return written
         except (OSError, ValueError):
             pass
@@ -87,12 +88,12 @@ class Monitor:
 
     def private_dirty(self) -> int:
         """Bytes of memory that this monitor alone costs. OSError."""
-        return proc.private_dirty(self.pid)
+        return procfs.private_dirty(self.pid)
 
     def alive(self) -> bool:
         """Whether the pid is still this monitor's."""
         try:
-            now = proc.stat(self.pid)
+            now = procfs.stat(self.pid)
         except OSError:
             return False
         return now.start == self.stat.start and now.state != "Z"
@@ -156,9 +157,9 @@ def parse(args: list[bytes]) -> cli.Options | None:
 
 def read(pid: int) -> Monitor | None:
     """The monitor of this pid; None if it is none. OSError if it has gone."""
-    if proc.comm(pid) != _COMM:
+    if procfs.comm(pid) != _COMM:
         return None
-    words = proc.argv(pid)
+    words = procfs.argv(pid)
     options = parse(words[1:])
     if options is None or options.cid is None:
         return None
@@ -168,8 +169,8 @@ def read(pid: int) -> Monitor | None:
     return Monitor(
         pid=pid,
         argv=tuple(words),
-        stat=proc.stat(pid),
-        uid=proc.uid(pid),
+        stat=procfs.stat(pid),
+        uid=procfs.status(pid).uid,
         options=options,
         id=os.fsdecode(options.cid),
         name=os.fsdecode(options.name or b""),
@@ -180,7 +181,7 @@ def read(pid: int) -> Monitor | None:
 def find() -> list[Monitor]:
     """All monitors, a container's before its exec sessions, the longest at work first."""
     found: list[Monitor] = []
-    for pid in proc.pids():
+    for pid in procfs.pids():
         try:
             monitor = read(pid)
         except OSError:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from conmon.ctl import monitors, proc
+from conmon.ctl import monitors
 from conmon.ctl.errors import CtlError, NotPermitted
+from conmon.host import procfs
 
 if TYPE_CHECKING:
     from conmon.watch import ProcessTree
@@ -68,10 +69,10 @@ def refusals(doing: str) -> Iterator[None]:
 
 def add(tree: ProcessTree, container: str, pid: int, runtime: str) -> None:
     """Tell the tree of a container; that it has ended meanwhile is no fault."""
-    from conmon.watch.tree_events import ContainerInfo
+    from conmon.watch.tree.events import ContainerInfo
 
     with contextlib.suppress(OSError, RuntimeError):
-        start = proc.stat(pid).start
+        start = procfs.stat(pid).start
         name = os.path.basename(runtime) or None
         tree.add_container(ContainerInfo(container, pid, start, name))
 

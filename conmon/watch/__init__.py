@@ -1,10 +1,14 @@
-"""Watching containers from outside: their start and end, and their process trees."""
+"""Watching containers from outside: their start and end, and their process trees.
 
-from conmon.watch.events import ContainerEvent, EventType, Source
-from conmon.watch.notifier import ContainerNotifier, Statistics
+What is named here is public. `events` is how containers are seen, `tree` how their processes are,
+and `sources` where these events come from; ProcessTree puts the two together.
+"""
+
+from conmon.watch.events.notifier import ContainerNotifier, Statistics
+from conmon.watch.events.support import Support, support_details, supported
+from conmon.watch.events.types import ContainerEvent, EventType, Source
 from conmon.watch.process_tree import ProcessTree
-from conmon.watch.support import Support, support_details, supported
-from conmon.watch.tree_events import ContainerInfo, ContainerTree, ProcessInfo, TreeEvent
+from conmon.watch.tree.events import ContainerInfo, ContainerTree, ProcessInfo, TreeEvent
 
 __all__ = [
     "ContainerEvent",

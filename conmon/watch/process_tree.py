@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from conmon.watch.audit_source import AuditSource
-from conmon.watch.proc_connector import ProcConnector
-from conmon.watch.tree_containers import STATE_ROOTS
-from conmon.watch.tree_events import ContainerInfo, ContainerTree, TreeEvent, TreeStats
-from conmon.watch.tree_keeper import Source, TreeKeeper
-from conmon.watch.tree_procfs import ProcFs
-from conmon.watch.tree_stream import EventStream
-from conmon.watch.tree_view import container_tree, members, replay
+from conmon.watch.sources.audit_source import AuditSource
+from conmon.watch.sources.proc_connector import ProcConnector
+from conmon.watch.tree.containers import STATE_ROOTS
+from conmon.watch.tree.events import ContainerInfo, ContainerTree, TreeEvent, TreeStats
+from conmon.watch.tree.keeper import Source, TreeKeeper
+from conmon.watch.tree.procfs import ProcFs
+from conmon.watch.tree.stream import EventStream
+from conmon.watch.tree.view import container_tree, members, replay
 
 #: The inode of the initial pid namespace is fixed (PROC_PID_INIT_INO of linux/proc_ns.h).
 _INITIAL_PIDS = "pid:[4026531836]"

@@ -7,9 +7,10 @@ import struct
 import pytest
 
 from conmon import cli
-from conmon.ctl import counters, lookup, monitors, proc
+from conmon.ctl import counters, lookup, monitors
 from conmon.ctl.errors import Ambiguous, NoSuchContainer
 from conmon.ctl.monitors import Monitor
+from conmon.host import procfs
 
 
 def monitor(pid: int, cid: str, name: str, session: str | None = None) -> Monitor:
@@ -17,7 +18,7 @@ def monitor(pid: int, cid: str, name: str, session: str | None = None) -> Monito
     return Monitor(
         pid=pid,
         argv=(),
-        stat=proc.Stat("conmon", "S", 1, pid, pid, pid),
+        stat=procfs.Stat("conmon", "S", 1, pid, pid, 1, pid),
         uid=0,
         options=cli.Options(),
         id=cid,

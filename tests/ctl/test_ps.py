@@ -153,7 +153,8 @@ def test_relative_paths(conmonctl: Tool, container: Container) -> None:
 DROPPED = """
 import os, sys
 sys.argv = ["conmonctl", *sys.argv[1:]]
-import conmon.ctl.__main__, conmon.ctl.cmd_ps, conmon.ctl.cmd_stats, conmon.ctl.cmd_logs
+import conmon.ctl.__main__, conmon.ctl.commands.ps, conmon.ctl.commands.stats
+import conmon.ctl.commands.logs
 import conmon.ctl.app, rich.console, rich.table
 os.setgroups([])
 os.setgid(65534)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from harness import Container
 
-from conmon.ctl.cmd_ps import COLUMNS
+from conmon.ctl.commands.ps import COLUMNS
 
 from .scenes import cid, finish, name, running
 from .tmux import Screen

@@ -11,7 +11,7 @@ from harness import Container
 from harness_counters import wait_counters
 from harness_proc import settled
 
-from conmon.ctl.cmd_stats import MEANING
+from conmon.ctl.commands.stats import MEANING
 
 from .scenes import cid, finish, name, running
 from .tool import TOP, Tool, read_lines

@@ -11,8 +11,9 @@ import pytest
 from harness_os import TIMEOUT_S
 from harness_watch import ADD, CLASSIC_CONMON, EXECVE, PRE_CREATE, REMOVE, Recorder
 
-from conmon.watch import ContainerNotifier, Source, procfs, support_details
-from conmon.watch.support import missing
+from conmon.host import procfs
+from conmon.watch import ContainerNotifier, Source, support_details
+from conmon.watch.events.support import missing
 
 from .bed import IMAGE
 from .client import Podman

@@ -14,7 +14,7 @@ from harness_os import TIMEOUT_S
 from harness_watch import BUSYBOX, CLASSIC_CONMON, RUNC, Notify, Recorder, Room
 
 from conmon.watch import ContainerEvent, ContainerNotifier, support_details
-from conmon.watch.support import missing
+from conmon.watch.events.support import missing
 
 
 def cannot(reason: str) -> None:

@@ -9,7 +9,7 @@ from harness_audit import X86, Stream, clone, clone3, execve, exit_group, vfork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conmon.watch.audit_records import (
+from conmon.watch.sources.audit_records import (
     EOE,
     EXECVE,
     MAX_AGE,
@@ -20,7 +20,7 @@ from conmon.watch.audit_records import (
     Serials,
     split_head,
 )
-from conmon.watch.audit_translate import AuditTranslator
+from conmon.watch.sources.audit_translate import AuditTranslator
 
 
 def event_of(*records: tuple[int, bytes]) -> AuditEvent:

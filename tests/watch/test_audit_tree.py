@@ -19,8 +19,8 @@ from harness_os import TIMEOUT_S
 from harness_tree import Runc, below, by_pid, in_pid_namespace, running, tree_of, until, wait_tree
 
 from conmon.watch import ProcessTree
-from conmon.watch.audit_control import AuditControl
-from conmon.watch.tree_events import ContainerInfo, ExecEvent, ExitEvent, ForkEvent, LostEvent
+from conmon.watch.sources.audit_control import AuditControl
+from conmon.watch.tree.events import ContainerInfo, ExecEvent, ExitEvent, ForkEvent, LostEvent
 
 FAILING_SPAWNS = """
 import subprocess, sys

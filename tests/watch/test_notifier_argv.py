@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conmon.watch.argv import MonitorCall, RuntimeCall, Verb, monitor_call, runtime_call
+from conmon.oci.argv import MonitorCall, RuntimeCall, Verb, monitor_call, runtime_call
 
 FULL = RuntimeCall(Verb.CREATE, "c1", "/b", "/p", "/r")
 

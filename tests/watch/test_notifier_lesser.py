@@ -14,7 +14,9 @@ import pytest
 from harness_os import TIMEOUT_S
 from harness_watch import ADD, REMOVE, STAGE, Listener, Notify, Recorder, Room
 
-from conmon.watch import ContainerNotifier, Source, runtimes, support, support_details, supported
+from conmon.oci import runtimes
+from conmon.watch import ContainerNotifier, Source, support_details, supported
+from conmon.watch.events import support
 
 #: a shell's words that run a command without any capability, though as the same user
 POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness_watch import ADD, REMOVE, RUNC, Notify, Recorder, Room, wait_until
 
-from conmon.watch.marks import walk
+from conmon.watch.events.marks import walk
 
 Change = Callable[[Path], object]
 

@@ -13,12 +13,12 @@ from harness_os import TIMEOUT_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conmon.watch import statefiles
-from conmon.watch.holds import Holds
-from conmon.watch.link import Decoder, Outbox, encode, receive
-from conmon.watch.loop import Loop
-from conmon.watch.place import Place
-from conmon.watch.report import Reporter
+from conmon.host.place import Place
+from conmon.oci import states
+from conmon.watch.events.holds import Holds
+from conmon.watch.events.link import Decoder, Outbox, encode, receive
+from conmon.watch.events.loop import Loop
+from conmon.watch.events.report import Reporter
 
 LONG_NS = 600 * 10**9
 # what the three runtimes write, shortened
@@ -142,8 +142,10 @@ def test_states(tmp_path: Path, name: str, data: dict[str, Any], start: int | No
     (tmp_path / "c1" / name).write_text(json.dumps(data))
     place = Place("/", "/")
     roots = ["/nonexistent", str(tmp_path)]
-    assert statefiles.find(place, roots, "c1") == statefiles.State("c1", 7, start, "/b")
-    assert statefiles.find(place, roots, "c2") is None
+    found = states.find(place, roots, "c1")
+    assert found is not None
+    assert (found.container_id, found.pid, found.start_time, found.bundle) == ("c1", 7, start, "/b")
+    assert states.find(place, roots, "c2") is None
     place.close()
 
 
@@ -153,8 +155,8 @@ def test_states_that_are_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "c1").mkdir()
     (tmp_path / "c1" / "state.json").write_text(text)
     place = Place("/", "/")
-    assert statefiles.read(place, str(tmp_path), "c1") is None
-    assert statefiles.read(place, str(tmp_path), "../c1") is None
+    assert states.read(place, str(tmp_path), "c1") is None
+    assert states.read(place, str(tmp_path), "../c1") is None
     place.close()
 
 

@@ -27,7 +27,8 @@ from harness_watch import (
     wait_until,
 )
 
-from conmon.watch import ContainerEvent, ContainerNotifier, procfs
+from conmon.host import procfs
+from conmon.watch import ContainerEvent, ContainerNotifier
 
 SHORT, LONG = "0.5", "600"  # seconds, for the listener
 
@@ -110,7 +111,9 @@ def test_helpers_that_do_not_stay_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After several in a row none takes their place; that is said, and containers start."""
-    monkeypatch.setattr("conmon.watch.notifier._SOON_S", 600.0)  # a slow machine's "in a row"
+    monkeypatch.setattr(
+        "conmon.watch.events.notifier._SOON_S", 600.0
+    )  # a slow machine's "in a row"
     notifier = notify(Recorder())
 
     def is_over() -> bool:

@@ -15,8 +15,9 @@ import pytest
 from harness_os import TIMEOUT_S
 from harness_watch import ADD, PRE_CREATE, REMOVE, Notify, Recorder, Room, wait_until
 
-from conmon.watch import ContainerNotifier, Source, procfs
-from conmon.watch.pidspace import PidSpace
+from conmon.host import procfs
+from conmon.host.namespaces import PidSpace
+from conmon.watch import ContainerNotifier, Source
 
 IN_THREAD = """
 import os, sys, threading, time

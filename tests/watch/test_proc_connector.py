@@ -16,8 +16,8 @@ from harness_os import TIMEOUT_S, Deadline
 from harness_tree import below, by_pid, socket_drops, tree_of, until, wait_tree
 
 from conmon.watch import ProcessTree
-from conmon.watch.proc_connector import ProcConnector, Sequences
-from conmon.watch.tree_events import ContainerInfo, ForkEvent, LostEvent, SyncEvent
+from conmon.watch.sources.proc_connector import ProcConnector, Sequences
+from conmon.watch.tree.events import ContainerInfo, ForkEvent, LostEvent, SyncEvent
 
 STORM = Path(__file__).with_name("storm.c")
 #: Time for a storm on a machine that others load too.

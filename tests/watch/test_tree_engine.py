@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conmon.watch.tree_engine import FORK_LOOKS, TreeEngine
-from conmon.watch.tree_events import (
+from conmon.watch.tree.engine import FORK_LOOKS, TreeEngine
+from conmon.watch.tree.events import (
     ContainerInfo,
     ExecEvent,
     ExitEvent,
@@ -11,9 +11,9 @@ from conmon.watch.tree_events import (
     TreeEvent,
     TreeStats,
 )
-from conmon.watch.tree_node import Description
-from conmon.watch.tree_procfs import TICK_NS, Seen
-from conmon.watch.tree_reconcile import reconcile
+from conmon.watch.tree.node import Description
+from conmon.watch.tree.procfs import TICK_NS, Seen
+from conmon.watch.tree.reconcile import reconcile
 
 DELAY = 100 * TICK_NS
 START = 1000 * DELAY

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conmon.watch.tree_containers import RuntimeStates
-from conmon.watch.tree_members import Members, name_of, own_cgroups
-from conmon.watch.tree_procfs import MAX_ARGV, ProcFs
+from conmon.host import procfs
+from conmon.watch.tree.containers import RuntimeStates
+from conmon.watch.tree.members import Members, name_of, own_cgroups
+from conmon.watch.tree.procfs import MAX_ARGV, ProcFs
 
 ID = "0123abcd"
 HOST, INIT, OTHER, SESSION = 1, 10, 20, 30
@@ -168,8 +169,8 @@ def state(root: Path, name: str, file: str, content: object) -> Path:
     return path
 
 
-def test_states_of_runc_and_crun(tmp_path: Path) -> None:
-    """Pid, start and bundle of both runtimes' states; what is no state is none."""
+def test_states_of_all_runtimes(tmp_path: Path) -> None:
+    """Pid, start and bundle of each runtime's states; what is no state is none."""
     runc = {
         "id": "a",
         "init_process_pid": 7,
@@ -183,12 +184,17 @@ def test_states_of_runc_and_crun(tmp_path: Path) -> None:
     state(tmp_path / "runc", "stopped", "state.json", runc | {"init_process_pid": 0})
     crun = {"pid": 8, "process-start-time": 800, "bundle": "/b/c", "cgroup-path": "/cg/c"}
     state(tmp_path / "crun", "c", "status", crun)
+    youki = {"ociVersion": "v1.0.2", "id": "y", "status": "running", "pid": os.getpid()}
+    state(tmp_path / "youki", "y", "state.json", youki | {"bundle": "/b/y"})
     states = RuntimeStates([str(tmp_path / "*"), str(tmp_path / "nothing")])
     found = {info.id: info for info in states}
-    assert found.keys() == {"a", "c"}
+    assert found.keys() == {"a", "c", "y"}
     assert (found["a"].pid, found["a"].start, found["a"].bundle) == (7, 700, "/b/a")
     assert (found["c"].pid, found["c"].start, found["c"].bundle) == (8, 800, "/b/c")
-    assert (found["a"].runtime, found["c"].runtime) == ("runc", "crun")
+    assert (found["y"].pid, found["y"].bundle) == (os.getpid(), "/b/y")
+    assert found["y"].start == procfs.stat(os.getpid()).start
+    assert [found[name].runtime for name in "acy"] == ["runc", "crun", "youki"]
+    assert [found[name].cgroup for name in "acy"] == ["/cg/a", "/cg/c", None]
 
 
 def test_states_that_change(tmp_path: Path) -> None:

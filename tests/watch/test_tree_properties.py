@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from conmon.watch.tree_engine import TreeEngine
-from conmon.watch.tree_events import ContainerInfo, ExitEvent, ForkEvent, TreeEvent, TreeStats
-from conmon.watch.tree_node import Description
-from conmon.watch.tree_procfs import TICK_NS, Seen
-from conmon.watch.tree_reconcile import reconcile
+from conmon.watch.tree.engine import TreeEngine
+from conmon.watch.tree.events import ContainerInfo, ExitEvent, ForkEvent, TreeEvent, TreeStats
+from conmon.watch.tree.node import Description
+from conmon.watch.tree.procfs import TICK_NS, Seen
+from conmon.watch.tree.reconcile import reconcile
 
 #: Things happen this far apart at least, in ns: /proc's ticks tell lives apart.
 UNIT = 2 * TICK_NS

@@ -16,7 +16,7 @@ from harness_os import TIMEOUT_S
 from harness_tree import Runc, by_pid, in_pid_namespace, running, tree_of, truth, until, wait_tree
 
 from conmon.watch import ProcessTree
-from conmon.watch.tree_events import (
+from conmon.watch.tree.events import (
     ExecEvent,
     ExitEvent,
     ForkEvent,

@@ -11,9 +11,9 @@ import pytest
 from harness_os import TIMEOUT_S
 
 from conmon.watch import ProcessTree
-from conmon.watch.tree_events import LostEvent, SyncEvent
-from conmon.watch.tree_keeper import TreeKeeper
-from conmon.watch.tree_stream import QUEUE_LIMIT, EventStream
+from conmon.watch.tree.events import LostEvent, SyncEvent
+from conmon.watch.tree.keeper import TreeKeeper
+from conmon.watch.tree.stream import QUEUE_LIMIT, EventStream
 
 
 def numbered(number: int) -> SyncEvent:

@@ -14,7 +14,7 @@ from harness_os import TIMEOUT_S
 from harness_tree import by_pid, tree_of, until
 
 from conmon.watch import ProcessTree
-from conmon.watch.tree_events import ContainerInfo, ExecEvent, ExitEvent
+from conmon.watch.tree.events import ContainerInfo, ExecEvent, ExitEvent
 
 THREADS = """
 import sys, threading
