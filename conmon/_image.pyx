@@ -59,6 +59,10 @@ cdef extern from "<link.h>" nogil:
         size_t p_memsz
     enum: PF_W, PT_LOAD
 
+cdef extern from "<sys/auxv.h>" nogil:
+    enum: AT_PAGESZ
+    unsigned long getauxval(unsigned long kind)
+
 cdef extern from *:
     """
     #include <link.h>
@@ -94,7 +98,7 @@ cdef enum:
     EXACT = 64        # blocks up to so many units have a class for each size
     CLASSES = EXACT + 8  # above, a class for each power of two
     LARGEST = EXACT << 7  # units of the last class
-    PAGE = 4096
+    PAGE = 4096       # the smallest that a kernel has; arm64's may have 65,536
     MAPPED_HEAD = 2 * UNIT
     STACK = 1 << 20   # bytes; the Python lives use less
 
@@ -329,6 +333,11 @@ cdef public void conmon_image_leave() noexcept nogil:
     drop_stack()
 
 
+cdef inline uintptr_t page_size() noexcept nogil:
+    """Bytes of this kernel's pages: madvise(2) refuses an address that does not begin one."""
+    return getauxval(AT_PAGESZ)
+
+
 cdef inline void drop_code() noexcept nogil:
     """Let go of the interpreter's code and constants: they count as resident while mapped."""
     cdef const Segment* segment = <const Segment*>(<char*>&elf_header + elf_header.e_phoff)
@@ -336,12 +345,12 @@ cdef inline void drop_code() noexcept nogil:
     cdef size_t begin
     for i in range(elf_header.e_phnum):
         if segment[i].p_type == PT_LOAD and not segment[i].p_flags & PF_W:
-            begin = segment[i].p_vaddr & ~<size_t>(PAGE - 1)
+            begin = segment[i].p_vaddr & ~(page_size() - 1)
             madvise(<void*>begin, segment[i].p_vaddr + segment[i].p_memsz - begin, MADV_DONTNEED)
 
 
 cdef inline void drop_stack() noexcept nogil:
     """Give back the stack below us; 1,024 bytes are left for ourselves and for the call."""
     cdef char here
-    cdef uintptr_t top = (<uintptr_t>&here - 1024) & ~<uintptr_t>(PAGE - 1)
+    cdef uintptr_t top = (<uintptr_t>&here - 1024) & ~(page_size() - 1)
     madvise(<void*>(top - STACK), STACK, MADV_DONTNEED)
