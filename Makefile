@@ -16,7 +16,7 @@ RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
 SECONDS ?= 600
 SYSTEM ?= debian13
-SYSTEMS ?= here debian13 testing
+SYSTEMS ?= here debian13 testing vm arm64
 # What depends on the system. The rest is the same everywhere, or too slow for every system.
 SYSTEM_TESTS = tests/unit tests/core tests/contract tests/podman tests/differential tests/ctl tests/watch
 export PYTHON
@@ -39,7 +39,7 @@ ORDINARY = build/meson/conmon-linked
 .PHONY: all help deps install podman crio uninstall demo check lint format test \
 	test-ordinary test-podman many fuzz faults faults-page soak check-sanitized dev contract \
 	bench bench-quick bench-instructions bench-page bench-dev \
-	system check-system check-everywhere clean clean-systems
+	system check-system check-vm check-everywhere clean clean-systems
 
 all: ## build build/conmon
 	@tools/build.sh $(MESON_OPTIONS)
@@ -154,11 +154,14 @@ bench-dev: all
 	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }
 	@$(BIN)/python tools/venv.py build/venv bench
 
-system: ## lay a system to test in, as a folder: SYSTEM=debian13 or testing
+system: ## lay a system to test in, as a folder: SYSTEM=debian13, testing or arm64
 	@tools/lay-system.sh $(SYSTEM)
 
 check-system: ## build conmon in that system, and run the tests there
 	@tools/check-system.sh $(SYSTEM) $(JOBS) $(SYSTEM_TESTS) $(PYTEST_ARGS)
+
+check-vm: ## start a whole machine, with systemd and cgroup v2, for the tests that need one
+	@tools/check-system.sh vm $(JOBS)
 
 check-everywhere: dev ## the same in all SYSTEMS, and write docs/systems.md: hours
 	@for system in $(SYSTEMS); do \

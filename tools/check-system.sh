@@ -1,19 +1,32 @@
 #!/bin/bash
 # Build conmon in a system, and run the tests there: check-system.sh NAME JOBS [PYTEST-ARGUMENT...]
-# NAME: here, or what lay-system.sh lays. Prints first what the system is (versions.sh).
+# NAME: here; what lay-system.sh lays; or vm, which is testing with systemd as the first process, and
+# for the tests of a whole machine. Prints first what the system is (versions.sh).
 set -eu
 cd "$(dirname "$0")/.."
 
 name=$1
 jobs=$2
 shift 2
-inside=(tools/in-system.sh "$name")
+folder=$name
+[ "$name" != vm ] || folder=testing
+inside=(tools/in-system.sh "$folder")
 if [ "$name" = here ]; then
     inside=()
 else
-    tools/lay-system.sh "$name"
+    tools/lay-system.sh "$folder"
 fi
 "${inside[@]}" tools/deps.sh test
 "${inside[@]}" make --no-print-directory dev
-"${inside[@]}" tools/versions.sh
-"${inside[@]}" make --no-print-directory test JOBS="$jobs" PYTEST_ARGS="$*"
+case $name in
+    vm) tools/machine.sh "$folder" sh -c 'tools/versions.sh && exec tools/halves.sh' ;;
+    arm64)
+        # shellcheck disable=SC2016 # for the shell inside
+        tools/machine.sh "$folder" sh -c 'tools/versions.sh && exec build/venv/bin/python -P -m pytest "$@"' \
+            sh -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider "$@"
+        ;;
+    *)
+        "${inside[@]}" tools/versions.sh
+        "${inside[@]}" make --no-print-directory test JOBS="$jobs" PYTEST_ARGS="$*"
+        ;;
+esac

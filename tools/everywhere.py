@@ -27,14 +27,18 @@ NAMES = {
     "here": "the machine of the test",
     "debian13": "a folder on that machine",
     "testing": "a folder on that machine",
+    "vm": "a whole machine, emulated",
+    "arm64": "a whole machine, emulated",
 }
 HEAD = """\
 # Systems
 
 What the tests were run on, and when. `make check-everywhere` runs them all and writes this page;
 `make check-system SYSTEM=debian13` runs one of them. A system is a folder under `build/systems`
-with a Debian of its own (`tools/lay-system.sh`), which runs on the kernel that is there
-(`tools/in-system.sh`).
+with a Debian of its own (`tools/lay-system.sh`). `debian13` and `testing` run on the kernel that
+is there (`tools/in-system.sh`). `vm`, which is `testing` again, and `arm64` are started as
+machines, with a kernel of their own and systemd as the first process (`tools/machine.sh`); `vm`
+runs the tests that need such a machine.
 """
 
 
@@ -63,7 +67,8 @@ def outcome(lines: Iterable[str]) -> dict[str, Any] | None:
         if match := re.match(r"SKIPPED \[(\d+)\] [^ ]+ (.*)", line):
             found["skips"].append([int(match[1]), match[2]])
         if match := re.fullmatch(r"=+ (.*) in [0-9.]+s.*=+", line):
-            found["counts"] = {what: int(n) for n, what in re.findall(r"(\d+) (\w+)", match[1])}
+            for number, what in re.findall(r"(\d+) (\w+)", match[1]):
+                found["counts"][what] = found["counts"].get(what, 0) + int(number)
     return found if found["counts"] else None
 
 

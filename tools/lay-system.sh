@@ -1,27 +1,39 @@
 #!/bin/bash
-# Lay a system that conmon is tested in: lay-system.sh debian13|testing
-# It is a folder, build/systems/NAME, and is kept. MIRROR in the environment is where its packages
-# come from; by default, where this machine's come from, if that is a Debian too.
+# Lay a system that conmon is tested in: lay-system.sh debian13|testing|arm64
+# It is a folder, build/systems/NAME, and is kept. testing and arm64 have a kernel and systemd of
+# their own, to be started by machine.sh. MIRROR in the environment is where packages come from; by
+# default, where this machine's come from, if that is a Debian too.
 set -eu
 cd "$(dirname "$0")/.."
 
 name=${1:-}
 options=()
+packages=ca-certificates,libc-bin,mount
+machine=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,initramfs-tools,e2fsprogs
 case $name in
     debian13) suite=trixie ;;
-    testing)
-        suite=forky
-        # a mirror may be a while behind, and its index then counts as out of date
-        options+=(--aptopt='Acquire::Check-Valid-Until "false"')
+    testing) suite=forky packages+=,$machine,linux-image-cloud-amd64 ;;
+    arm64)
+        suite=trixie packages+=,$machine,linux-image-arm64
+        options+=(--architectures=arm64)
         ;;
     *)
-        echo "There is no system '$name', only debian13 and testing." >&2
+        echo "There is no system '$name', only debian13, testing and arm64." >&2
         exit 2
         ;;
 esac
 folder=build/systems/$name
-[ ! -e "$folder/laid" ] || exit 0
+# A binary of another processor is run by an emulator, which this machine's kernel has to know.
+if [ "$name" = arm64 ]; then
+    tools/deps.sh foreign
+    [ -e /proc/sys/fs/binfmt_misc/status ] ||
+        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+    [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
+fi
+[ "$(cat "$folder/laid" 2>/dev/null)" != "$packages" ] || exit 0
 
+# a mirror may be a while behind, and its index of testing then counts as out of date
+[ "$suite" != forky ] || options+=(--aptopt='Acquire::Check-Valid-Until "false"')
 if [ -z "${MIRROR:-}" ]; then
     MIRROR=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] *\)\?\([^ ]*\) .*/\2/p' \
         /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
@@ -32,11 +44,11 @@ fi
     exit 1
 }
 tools/deps.sh system
-echo "laying $folder: Debian's $suite, half a minute"
+echo "laying $folder: Debian's $suite, half a minute; some minutes if its processor is another"
 rm -rf "$folder"
 mkdir -p build/systems
 mmdebstrap --quiet --variant=apt --mode=root "${options[@]}" \
-    --include=ca-certificates,libc-bin,mount "$suite" "$folder" "deb $MIRROR $suite main"
+    --include="$packages" "$suite" "$folder" "deb $MIRROR $suite main"
 # Certificates of this machine, beside which its package index may stand.
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$folder/etc/ssl/certs/"
@@ -44,4 +56,4 @@ fi
 for file in /etc/pip.conf /etc/resolv.conf /etc/hosts; do
     [ ! -e "$file" ] || cp -L "$file" "$folder/etc/"
 done
-touch "$folder/laid"
+echo "$packages" >"$folder/laid"
