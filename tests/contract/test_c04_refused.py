@@ -194,7 +194,6 @@ def test_nothing_is_left(container: Container) -> None:
     (container.bundle / "notify").mkdir()
     pipe = AttachPipe(container)
     pipe.launch(container, "--sdnotify-socket", "@nobody")
-    container.go()
     report = container.report()
     assert report["data"] == -1
     assert "LISTEN_PID" in str(report["message"])
