@@ -196,7 +196,7 @@ cdef inline void notify_hand_over(Monitor* m, Passed* passed) noexcept nogil:
     cdef pid_t child = passed_hand_over(passed)
     if child < 0:
         say_errno(
-            m.record, LEVEL_WARNING, b"File descriptors in a notification are not relayed",
+            m.record, LEVEL_WARNING, b"Cannot fork to close the descriptors of a notification",
             strerror(-child))
         return
     m.holder = child
