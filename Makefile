@@ -16,7 +16,7 @@ RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
 SECONDS ?= 600
 SYSTEM ?= debian13
-SYSTEMS ?= here debian13 testing vm arm64
+SYSTEMS ?= here debian13 testing vm
 # What depends on the system. The rest is the same everywhere, or too slow for every system.
 SYSTEM_TESTS = tests/unit tests/core tests/contract tests/podman tests/differential tests/ctl tests/watch
 export PYTHON
@@ -154,7 +154,7 @@ bench-dev: all
 	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }
 	@$(BIN)/python tools/venv.py build/venv bench
 
-system: ## lay a system to test in, as a folder: SYSTEM=debian13, testing or arm64
+system: ## lay a system to test in, as a folder: SYSTEM=debian13 or testing
 	@tools/lay-system.sh $(SYSTEM)
 
 check-system: ## build conmon in that system, and run the tests there

@@ -18,15 +18,9 @@ else
 fi
 "${inside[@]}" tools/deps.sh test
 "${inside[@]}" make --no-print-directory dev
-case $name in
-    vm) tools/machine.sh "$folder" sh -c 'tools/versions.sh && exec tools/halves.sh' ;;
-    arm64)
-        # shellcheck disable=SC2016 # for the shell inside
-        tools/machine.sh "$folder" sh -c 'tools/versions.sh && exec build/venv/bin/python -P -m pytest "$@"' \
-            sh -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider "$@"
-        ;;
-    *)
-        "${inside[@]}" tools/versions.sh
-        "${inside[@]}" make --no-print-directory test JOBS="$jobs" PYTEST_ARGS="$*"
-        ;;
-esac
+if [ "$name" = vm ]; then
+    tools/machine.sh sh -c 'tools/versions.sh && exec tools/halves.sh'
+else
+    "${inside[@]}" tools/versions.sh
+    "${inside[@]}" make --no-print-directory test JOBS="$jobs" PYTEST_ARGS="$*"
+fi

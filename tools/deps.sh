@@ -1,14 +1,14 @@
 #!/bin/sh
-# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system|foreign|machine
+# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system|machine
 # Exit status 3: something is missing, and this is not root; the command is printed.
 # shellcheck disable=SC2046,SC2086 # lists of words are meant to be split
 set -eu
 
 what=${1:-build}
 case $what in
-    build | demo | test | fuzz | system | foreign | machine) ;;
+    build | demo | test | fuzz | system | machine) ;;
     *)
-        echo "There is no set '$what': only build, demo, test, fuzz, system, foreign and machine." >&2
+        echo "There is no set '$what': only build, demo, test, fuzz, system and machine." >&2
         exit 2
         ;;
 esac
@@ -27,8 +27,7 @@ packages_apt() {
             ;;
         fuzz) packages_apt build && echo $(clang_apt) ;;
         system) echo mmdebstrap debian-archive-keyring util-linux ;;
-        foreign) echo qemu-user-static binfmt-support arch-test ;;
-        machine) echo qemu-system-x86 qemu-system-arm e2fsprogs ;;
+        machine) echo qemu-system-x86 e2fsprogs ;;
     esac
 }
 
@@ -60,8 +59,7 @@ packages_dnf() {
             ;;
         fuzz) packages_dnf build && echo clang compiler-rt ;;
         system) echo mmdebstrap debian-keyring util-linux ;;
-        foreign) echo qemu-user-static qemu-user-binfmt ;;
-        machine) echo qemu-system-x86-core qemu-system-aarch64-core e2fsprogs ;;
+        machine) echo qemu-system-x86-core e2fsprogs ;;
     esac
 }
 
@@ -76,8 +74,7 @@ packages_apk() {
             ;;
         fuzz) packages_apk build && echo clang compiler-rt ;;
         system) echo mmdebstrap debian-archive-keyring util-linux ;;
-        foreign) echo qemu-aarch64 qemu-openrc ;;
-        machine) echo qemu-system-x86_64 qemu-system-aarch64 e2fsprogs ;;
+        machine) echo qemu-system-x86_64 e2fsprogs ;;
     esac
 }
 

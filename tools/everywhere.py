@@ -28,7 +28,6 @@ NAMES = {
     "debian13": "a folder on that machine",
     "testing": "a folder on that machine",
     "vm": "a whole machine, emulated",
-    "arm64": "a whole machine, emulated",
 }
 HEAD = """\
 # Systems
@@ -36,9 +35,8 @@ HEAD = """\
 What the tests were run on, and when. `make check-everywhere` runs them all and writes this page;
 `make check-system SYSTEM=debian13` runs one of them. A system is a folder under `build/systems`
 with a Debian of its own (`tools/lay-system.sh`). `debian13` and `testing` run on the kernel that
-is there (`tools/in-system.sh`). `vm`, which is `testing` again, and `arm64` are started as
-machines, with a kernel of their own and systemd as the first process (`tools/machine.sh`); `vm`
-runs the tests that need such a machine.
+is there (`tools/in-system.sh`). `vm` is `testing` again, started as a machine with a kernel of
+its own and systemd as the first process (`tools/machine.sh`), for the tests that need one.
 """
 
 

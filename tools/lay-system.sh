@@ -1,35 +1,25 @@
 #!/bin/bash
-# Lay a system that conmon is tested in: lay-system.sh debian13|testing|arm64
-# It is a folder, build/systems/NAME, and is kept. testing and arm64 have a kernel and systemd of
-# their own, to be started by machine.sh. MIRROR in the environment is where packages come from; by
-# default, where this machine's come from, if that is a Debian too.
+# Lay a system that conmon is tested in: lay-system.sh debian13|testing
+# It is a folder, build/systems/NAME, and is kept. testing has a kernel and systemd of its own, to be
+# started by machine.sh. MIRROR in the environment is where packages come from; by default, where
+# this machine's come from, if that is a Debian too.
 set -eu
 cd "$(dirname "$0")/.."
 
 name=${1:-}
 options=()
 packages=ca-certificates,libc-bin,mount
+# what makes a folder a machine
 machine=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,initramfs-tools,e2fsprogs
 case $name in
     debian13) suite=trixie ;;
     testing) suite=forky packages+=,$machine,linux-image-cloud-amd64 ;;
-    arm64)
-        suite=trixie packages+=,$machine,linux-image-arm64
-        options+=(--architectures=arm64)
-        ;;
     *)
-        echo "There is no system '$name', only debian13, testing and arm64." >&2
+        echo "There is no system '$name', only debian13 and testing." >&2
         exit 2
         ;;
 esac
 folder=build/systems/$name
-# A binary of another processor is run by an emulator, which this machine's kernel has to know.
-if [ "$name" = arm64 ]; then
-    tools/deps.sh foreign
-    [ -e /proc/sys/fs/binfmt_misc/status ] ||
-        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
-    [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
-fi
 [ "$(cat "$folder/laid" 2>/dev/null)" != "$packages" ] || exit 0
 
 # a mirror may be a while behind, and its index of testing then counts as out of date
@@ -44,7 +34,7 @@ fi
     exit 1
 }
 tools/deps.sh system
-echo "laying $folder: Debian's $suite, half a minute; some minutes if its processor is another"
+echo "laying $folder: Debian's $suite, half a minute"
 rm -rf "$folder"
 mkdir -p build/systems
 mmdebstrap --quiet --variant=apt --mode=root "${options[@]}" \

@@ -1,37 +1,20 @@
 #!/bin/bash
-# Start a system as a machine, with a kernel and systemd of its own, and run a command in it:
-#   machine.sh testing|arm64 COMMAND [ARGUMENT...]
+# Start the system `testing` as a machine, with its own kernel and systemd, and run a command in it:
+#   machine.sh COMMAND [ARGUMENT...]
 # Emulated, so ten times slower and more. The command runs as root, in /src, as a systemd service;
 # what it writes is passed on, as is its status. Status 75 asks for a reboot: then it runs again.
 # Nothing that it changes is kept.
 set -eu
 cd "$(dirname "$0")/.."
 
-name=$1
-shift
 hours=6
-folder=build/systems/$name
-disk=build/systems/$name.ext4
+folder=build/systems/testing
+disk=$folder.ext4
 [ -e "$folder/src" ] || {
-    echo "Nothing is built in $folder: make check-system SYSTEM=$name" >&2
+    echo "Nothing is built in $folder: make check-vm" >&2
     exit 1
 }
 patience='systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
-case $name in
-    testing)
-        # an old processor: of newer ones' features the emulator has faults (a kernel's panic)
-        emulator=(qemu-system-x86_64 -accel "tcg,thread=multi,tb-size=512" -cpu Nehalem)
-        terminal=ttyS0
-        ;;
-    arm64)
-        emulator=(qemu-system-aarch64 -M virt -cpu cortex-a57)
-        terminal=ttyAMA0
-        ;;
-    *)
-        echo "$name has no kernel of its own, only testing and arm64 have." >&2
-        exit 2
-        ;;
-esac
 tools/deps.sh machine
 
 {
@@ -79,10 +62,12 @@ mke2fs -q -t ext4 -d "$folder" "$disk" 12G
 # What it writes goes to both; the last line has the status.
 written=$(mktemp)
 trap 'rm -f "$disk" "$written"' EXIT
-timeout --foreground "${hours}h" "${emulator[@]}" -smp 2 -m 4G -nodefaults \
+# An old processor: of newer ones' features the emulator has faults (a kernel's panic).
+timeout --foreground "${hours}h" qemu-system-x86_64 \
+    -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -smp 2 -m 4G -nodefaults \
     -display none -serial "file:$folder.console" \
     -kernel "$(echo "$folder"/boot/vmlinuz-*)" -initrd "$(echo "$folder"/boot/initrd.img-*)" \
-    -append "root=/dev/vda rw console=$terminal quiet mitigations=off audit=0 apparmor=0 $patience" \
+    -append "root=/dev/vda rw console=ttyS0 quiet mitigations=off audit=0 apparmor=0 $patience" \
     -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" -device virtio-blk-pci,drive=disk \
     -device virtio-rng-pci -device virtio-serial-pci -chardev file,id=job,path=/dev/stdout \
     -device virtserialport,chardev=job,name=job </dev/null |

@@ -10,10 +10,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from podman.client import Result
 from podman.image import build_image
 
 T = TypeVar("T")
@@ -30,21 +30,6 @@ SETTINGS = """\
 [containers]
 netns = "host"
 """
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command left: exit code and the bytes of both streams."""
-
-    argv: tuple[str, ...]
-    code: int
-    out: bytes
-    err: bytes
-
-    @property
-    def text(self) -> str:
-        """Standard output without its last newline."""
-        return self.out.decode().rstrip("\n")
 
 
 def run(*argv: str, code: int | None = 0, stdin: bytes = b"") -> Result:
