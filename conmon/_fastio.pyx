@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset, strcmp, strerror, strlen
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
 from conmon.core.background cimport go_on_in_child as core_go_on_in_child
+from conmon.core.clock cimport pause_ms
 from conmon.core.control cimport ctl_line, parse_resize, set_terminal_size
 from conmon.core.diag cimport LEVEL_ERROR, say_errno, syslog_send
 from conmon.core.ending cimport linger as core_linger
@@ -27,8 +28,8 @@ from conmon.core.kernel cimport (
     SIGTERM, SIG_BLOCK, SIG_DFL, SIG_IGN, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_SEQPACKET,
     SOCK_STREAM, SOL_SOCKET, SO_PASSRIGHTS, S_IFMT, _exit, accept4, bind, c_signal, close,
     epoll_create1, fchmod, fcntl, fstat, fstatat, iovec, listen, mkostemp, mode_t, msghdr,
-    nanosleep, pid_t, poll, pollfd, prctl, read, setsockopt, signalfd, signalfd_siginfo,
-    sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, stat_t, timespec, umask, unlink,
+    pid_t, poll, pollfd, prctl, read, setsockopt, signalfd, signalfd_siginfo,
+    sigprocmask, sigset_t, sockaddr, sockaddr_un, socket, stat_t, umask, unlink,
 )
 from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
@@ -643,7 +644,6 @@ def wait_readable(list fds, int timeout_ms):
     They must not block: where the kernel cannot tell, all of them are returned.
     """
     cdef pollfd entries[8]
-    cdef timespec pause
     cdef int i
     cdef int count = len(fds)
     if count > 8:
@@ -656,9 +656,7 @@ def wait_readable(list fds, int timeout_ms):
         if errno == EINTR:
             return []
         # Without memory for it; the container may run by now. They do not block: look at them all.
-        pause.tv_sec = 0
-        pause.tv_nsec = 20_000_000
-        nanosleep(&pause, NULL)
+        pause_ms(20)
         return list(fds)
     return [entries[i].fd for i in range(count) if entries[i].revents]
 

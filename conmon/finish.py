@@ -6,14 +6,16 @@ Texts = process.Texts
 
 
 def main(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
-    """Write the exit files, report, hand the exit command over; conmon's exit status."""
+    """Write the exit files, report, hand the exit command over; conmon's exit status.
+
+    What fails is said, keeps nothing else from being done, and makes the status 1. `conclude` of
+    core/ending.pxd does the same where this life cannot; tests/contract/test_c17_two_ends.py holds
+    them together.
+    """
     diag.configure(fields["log_level"], bool(fields["use_syslog"]), _text(texts, "syslog_tag"))
     fields["status"] = fields["exit_code"] & 0xFF
     for step in (write_exit_files, report, remove_names):
-        try:
-            step(fields, texts)
-        except diag.Fatal as fatal:
-            diag.error(fatal.args[0])
+        if not step(fields, texts):
             fields["status"] = 1
     if not texts.get("exit_argv"):
         return fields["status"]
@@ -25,47 +27,50 @@ def _text(texts: Texts, name: str) -> bytes:
     return text if isinstance(text, bytes) else b""
 
 
-def write_exit_files(fields: dict[str, int], texts: Texts) -> None:
-    """<persist-dir>/exit first: CRI-O reads it when it sees <exit-dir>/<cid>. diag.Fatal.
-
-    One that cannot be written does not keep the code from the other.
-    """
+def write_exit_files(fields: dict[str, int], texts: Texts) -> bool:
+    """<persist-dir>/exit first: CRI-O reads it when it sees <exit-dir>/<cid>. False: one failed."""
     code, persist, exits = fields["exit_code"], fields["persist_exit_fd"], fields["exit_file_fd"]
-    failures = [
-        write_exit_file(
-            persist, code, _text(texts, "persist_dir"), b"exit", b"container exit file"
-        ),
-        write_exit_file(exits, code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file"),
-    ]
-    if any(failures):
-        raise diag.Fatal(b"; ".join(filter(None, failures)))
+    first = write_exit_file(
+        persist, code, _text(texts, "persist_dir"), b"exit", b"container exit file"
+    )
+    return (
+        write_exit_file(exits, code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file")
+        and first
+    )
 
 
-def write_exit_file(reserved: int, code: int, directory: bytes, name: bytes, what: bytes) -> bytes:
-    """Write one, if there is a directory for it; what went wrong, or nothing."""
+def write_exit_file(reserved: int, code: int, directory: bytes, name: bytes, what: bytes) -> bool:
+    """Write one, if there is a directory for it; False: that failed."""
     path = b"%b/%b" % (directory, name)
     try:
         if directory:
             _fastio.write_exit_file(reserved, path, code)
     except OSError as error:
-        return b"Failed to write %d to %b: %b: %b" % (code, what, path, diag.strerror(error))
-    return b""
+        diag.error(b"Failed to write %d to %b: %b: %b" % (code, what, path, diag.strerror(error)))
+        return False
+    return True
 
 
-def report(fields: dict[str, int], texts: Texts) -> None:
-    """An exec session's exit code also goes to the parent. diag.Fatal."""
-    if fields["exec_mode"]:
-        text = b"command timed out" if fields["timed_out"] else None
-        key = parent.result_key(fields["api_version"], True)
+def report(fields: dict[str, int], texts: Texts) -> bool:
+    """An exec session's exit code also goes to the parent. False: it could not be sent."""
+    if not fields["exec_mode"]:
+        return True
+    text = b"command timed out" if fields["timed_out"] else None
+    key = parent.result_key(fields["api_version"], True)
+    try:
         parent.send(fields["sync_fd"], parent.message(key, fields["exit_code"], text))
+    except diag.Fatal as fatal:
+        diag.error(fatal.args[0])
+        return False
+    return True
 
 
-def remove_names(fields: dict[str, int], texts: Texts) -> None:
-    """Remove the names in bundle and socket directory, if they are still ours. diag.Fatal.
+def remove_names(fields: dict[str, int], texts: Texts) -> bool:
+    """Remove the names in bundle and socket directory, if they are still ours. False: one stays.
 
     Before the exit command runs: that may start the container anew, with the same names.
     """
-    failures = []
+    done = True
     for name in ("attach_path", "attach_link", "counters_path"):
         path = _text(texts, name)
         try:
@@ -74,8 +79,8 @@ def remove_names(fields: dict[str, int], texts: Texts) -> None:
             elif path:
                 _fastio.remove_own_name(path, fields[name + "_fd"])
         except OSError as error:
-            failures.append(diag.strerror(error))
-    if failures:
-        raise diag.Fatal(
-            b"Failed to remove symlink for attach socket directory: " + b"; ".join(failures)
-        )
+            diag.error(
+                b"Failed to remove symlink for attach socket directory: " + diag.strerror(error)
+            )
+            done = False
+    return done

@@ -171,8 +171,7 @@ class Container(Rooms):
 
     def close_sync(self) -> None:
         """Close the sync pipe, as a caller does that has gone."""
-        assert self._sync is not None
-        os.close(self._sync)
+        os.close(self.sync)
         self._sync = None
 
     def close_start(self) -> None:
@@ -201,20 +200,24 @@ class Container(Rooms):
     def stdout(self) -> bytes:
         return (self.root / "run" / "stdout").read_bytes()
 
+    @property
+    def sync(self) -> int:
+        """The caller's end of the sync pipe."""
+        assert self._sync is not None
+        return self._sync
+
     def sync_ready(self) -> bool:
         """True when the sync pipe has a message, or end of file, now."""
-        assert self._sync is not None
-        return is_readable(self._sync)
+        return is_readable(self.sync)
 
     def message(self, seconds: float = TIMEOUT_S) -> bytes:
         """The next read of the sync pipe, as podman reads it; `b""` at end of file.
 
         On a SEQPACKET pipe that is exactly what one write of conmon put in.
         """
-        assert self._sync is not None
-        if not wait_fd(self._sync, Deadline(seconds)):
+        if not wait_fd(self.sync, Deadline(seconds)):
             raise AssertionError(f"no message on the sync pipe within {seconds} s{self.state()}")
-        return os.read(self._sync, 65536)
+        return os.read(self.sync, 65536)
 
     def report(self) -> dict[str, int | str]:
         """The next message, parsed. Its bytes are taken as Latin-1: it may be invalid UTF-8."""

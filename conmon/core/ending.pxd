@@ -4,11 +4,12 @@ The finish life does the first in Python; this is the same for the case that it 
 The second is the linger life: waiting costs no interpreter.
 """
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset, strerror, strlen
 
 from conmon.core.atomicfile cimport PATH_LIMIT
+from conmon.core.clock cimport now_ms, pause_ms
 from conmon.core.closefds cimport close_between
 from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_ERROR, LEVEL_WARNING, MESSAGE_LIMIT, say, say_errno
 from conmon.core.exitfile cimport exit_file_write
@@ -21,7 +22,10 @@ from conmon.core.kernel cimport (
 from conmon.core.ownnames cimport own_link_remove, own_name_remove
 from conmon.core.reaper cimport exit_code_of, monitor_signals
 from conmon.core.record cimport Record, record_text
-from conmon.core.timer cimport now_ms
+
+
+cdef enum:
+    REPORT_PAUSE = 20  # ms between two tries to send the report
 
 
 cdef inline int write_exit_file(
@@ -55,36 +59,68 @@ cdef inline int write_exit_files(Record* record) noexcept nogil:
     return persist if persist else failure
 
 
-cdef inline void remove_names(Record* record) noexcept nogil:
-    """Remove what is still ours in the bundle and the directory for sockets."""
-    if record.attach_path:
-        own_name_remove(record_text(record, record.attach_path), record.attach_path_fd)
-    if record.attach_link:
-        own_name_remove(record_text(record, record.attach_link), record.attach_link_fd)
-    if record.counters_path:
-        own_link_remove(record_text(record, record.counters_path))
+cdef inline int send_report(int fd, const char* line) noexcept nogil:
+    """Write the line in one write, waiting for room and memory; 0, also where the parent has gone,
+    or -errno."""
+    while write(fd, line, strlen(line)) < 0:
+        if errno == EPIPE or errno == ECONNRESET:
+            return 0
+        if errno != EAGAIN and errno != EINTR and errno != ENOBUFS and errno != ENOMEM:
+            return -errno
+        pause_ms(REPORT_PAUSE)
+    return 0
 
 
-cdef inline void report_end(Record* record) noexcept nogil:
-    """An exec session's exit code, as conmon/finish.py reports it."""
+cdef inline int report(Record* record) noexcept nogil:
+    """Send an exec session's exit code to the parent; 0 or -errno, reported."""
     cdef char line[96]
     cdef const char* key = b"exit_code"
     cdef const char* message = b""
+    cdef int failure
     if not record.exec_mode or record.sync_fd < 0:
-        return
+        return 0
     if record.api_version >= 1:
         key = b"data"
     if record.timed_out:
         message = b", \"message\": \"command timed out\""
     snprintf(line, sizeof(line), b"{\"%s\": %d%s}\n", key, record.exit_code, message)
-    write(record.sync_fd, line, strlen(line))
+    failure = send_report(record.sync_fd, line)
+    if failure:
+        say_errno(
+            record, LEVEL_ERROR, b"Unable to send container stderr message to parent",
+            strerror(-failure))
+    return failure
+
+
+cdef inline int removed(Record* record, int failure) noexcept nogil:
+    """Report why a name stays, if it does; `failure` again."""
+    if failure:
+        say_errno(
+            record, LEVEL_ERROR, b"Failed to remove symlink for attach socket directory",
+            strerror(-failure))
+    return failure
+
+
+cdef inline bint remove_names(Record* record) noexcept nogil:
+    """Remove what is still ours in bundle and socket directory; whether a name stays, reported."""
+    cdef bint left = False
+    if record.attach_path:
+        left = 0 != removed(record, own_name_remove(
+            record_text(record, record.attach_path), record.attach_path_fd))
+    if record.attach_link:
+        left |= 0 != removed(record, own_name_remove(
+            record_text(record, record.attach_link), record.attach_link_fd))
+    if record.counters_path:
+        left |= 0 != removed(record, own_link_remove(record_text(record, record.counters_path)))
+    return left
 
 
 cdef inline int conclude(Record* record) noexcept nogil:
-    """All of the end that is left, where there is no finish life; conmon's exit status."""
-    record.status = 1 if write_exit_files(record) else record.exit_code & 0xff
-    report_end(record)
-    remove_names(record)
+    """What conmon/finish.py does, where it cannot; conmon's exit status."""
+    cdef int unwritten = write_exit_files(record)
+    cdef int unsent = report(record)
+    cdef bint left = remove_names(record)
+    record.status = 1 if unwritten or unsent or left else record.exit_code & 0xff
     return linger(record) if record.exit_argv else record.status
 
 

@@ -11,9 +11,10 @@ from libc.errno cimport EEXIST, EIO, ENAMETOOLONG, EBADF, errno
 from libc.string cimport memset, strlen
 
 from conmon.core.atomicfile cimport PATH_LIMIT, write_atomically, write_whole
+from conmon.core.clock cimport pause_ms
 from conmon.core.kernel cimport (
     AT_FDCWD, AT_SYMLINK_FOLLOW, CLOCK_MONOTONIC, O_CLOEXEC, O_TMPFILE, O_WRONLY, clock_gettime,
-    close, fchmod, fstat, ftruncate, linkat, nanosleep, open, pwrite, rename, snprintf, stat_t,
+    close, fchmod, fstat, ftruncate, linkat, open, pwrite, rename, snprintf, stat_t,
     timespec, unlink,
 )
 
@@ -110,13 +111,6 @@ cdef inline int exit_file_by_room(ExitFile* file) noexcept nogil:
     return 0
 
 
-cdef inline void exit_file_pause() noexcept nogil:
-    cdef timespec pause
-    pause.tv_sec = 0
-    pause.tv_nsec = EXIT_FILE_PAUSE * 1000000
-    nanosleep(&pause, NULL)
-
-
 cdef inline int exit_file_write(int reserved, const char* path, int code) noexcept nogil:
     """Have `path` hold the exit code, with mode 0644, by rename; 0 or -errno.
 
@@ -134,7 +128,7 @@ cdef inline int exit_file_write(int reserved, const char* path, int code) noexce
     snprintf(file.code, sizeof(file.code), b"%d", code)
     for number in range(EXIT_FILE_TRIES):
         if number:
-            exit_file_pause()
+            pause_ms(EXIT_FILE_PAUSE)
         failure = exit_file_by_room(&file)
         if failure:
             failure = write_atomically(path, file.code, strlen(file.code))

@@ -8,6 +8,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t
 from libc.string cimport strerror
 
+from conmon.core.clock cimport now_ms
 from conmon.core.closefds cimport close_all_but
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.ending cimport restore_signals
@@ -22,7 +23,6 @@ from conmon.core.kernel cimport (
 from conmon.core.loop cimport watch
 from conmon.core.queue cimport queue_size
 from conmon.core.state cimport Monitor
-from conmon.core.timer cimport now_ms
 
 cdef enum:
     END_PATIENCE = 1000       # ms that the exit files wait for a journal that takes nothing

@@ -15,6 +15,7 @@ from libc.errno cimport EAGAIN, ENOENT
 from libc.stdint cimport uint32_t
 from libc.string cimport memset, strerror, strlen
 
+from conmon.core.clock cimport now_ms
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.journalqueue cimport (
     Queued, batch_from_queue, journal_drop, journal_drop_queue, journal_enqueue,
@@ -25,7 +26,7 @@ from conmon.core.kernel cimport EPOLLOUT, nanosleep, snprintf, timespec
 from conmon.core.loop cimport watch
 from conmon.core.queue cimport queue_free, queue_size
 from conmon.core.state cimport CHUNK, Journal, Monitor, Source
-from conmon.core.timer cimport now_ms, timer_clear, timer_set
+from conmon.core.timer cimport timer_clear, timer_set
 
 cdef enum:
     PATIENCE = 30000          # ms

@@ -9,6 +9,7 @@ from conmon.core.buffers cimport (
 from conmon.core.attach cimport (
     accept_last, accept_waiting, clients_free_retired, on_listener, on_patience, on_stdin,
 )
+from conmon.core.clock cimport now_ms
 from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport control_take_early, on_lines
 from conmon.core.counters cimport record_publish
@@ -35,7 +36,7 @@ from conmon.core.record cimport (
 )
 from conmon.core.state cimport CHUNK, CLIENTS_AT_END, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
-from conmon.core.timer cimport now_ms, timer_set, timers_left, timers_run
+from conmon.core.timer cimport timer_set, timers_left, timers_run
 
 cdef enum:
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page

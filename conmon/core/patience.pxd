@@ -11,9 +11,10 @@ but alive may not do in time.
 
 from libc.stdint cimport int64_t
 
+from conmon.core.clock cimport now_ms
 from conmon.core.kernel cimport TIOCOUTQ, ioctl
 from conmon.core.state cimport Client, Monitor
-from conmon.core.timer cimport now_ms, timer_clear, timer_set
+from conmon.core.timer cimport timer_clear, timer_set
 
 cdef enum:
     LOOKS = 5  # at a stalled client before it is given up

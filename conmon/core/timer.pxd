@@ -6,15 +6,8 @@ While none is set the loop sleeps for good.
 
 from libc.stdint cimport INT32_MAX, int64_t
 
-from conmon.core.kernel cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from conmon.core.clock cimport now_ms
 from conmon.core.state cimport Monitor, Tick, Timer
-
-
-cdef inline int64_t now_ms() noexcept nogil:
-    """Milliseconds of a clock that nobody sets."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
 
 
 cdef inline void timer_clear(Monitor* m, Timer* timer) noexcept nogil:
