@@ -92,12 +92,14 @@ class Launch:
             self.drop_stdio()
         process.lead_session()
         self.open_channels()
-        if options.exec_attach:
-            parent.send(attach_fd, parent.message(b"data", 0))
+        self.own_listen_pid = runtime.owns_listen_pid(options)
         self.reserve_exit_files()
         self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
         self.fields["epoll_fd"] = _fastio.epoll_fd()
         self.describe()
+        # last: who has read this listens for its client's go, not for a refusal
+        if options.exec_attach:
+            parent.send(attach_fd, parent.message(b"data", 0))
 
     def configure(self) -> None:
         """Check the options and settle how conmon speaks."""
@@ -211,7 +213,6 @@ class Launch:
         options, stdio, console = self.options, self.stdio, self.console
         argv = runtime.command(options, console.path if console is not None else None)
         diag.trace(b"calling runtime args: " + b" ".join(argv))
-        own_listen_pid = runtime.owns_listen_pid(options)
         runtime.check_signals(self.signal_fd)
         session = options.exec_mode
         timeout = runtime.Timeout(options.timeout if session else 0)
@@ -222,7 +223,7 @@ class Launch:
                 null_fd=self.null,
                 stdio=["keep"] * 3 if self.plan.passthrough else stdio.for_runtime(),
                 oom_score_adj=self.oom_score,
-                own_listen_pid=own_listen_pid,
+                own_listen_pid=self.own_listen_pid,
             )
         except OSError as error:
             raise diag.Fatal(b"Failed to fork the runtime: " + diag.strerror(error)) from None

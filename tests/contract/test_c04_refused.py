@@ -197,6 +197,7 @@ def test_nothing_is_left(container: Container) -> None:
     report = container.report()
     assert report["data"] == -1
     assert "LISTEN_PID" in str(report["message"])
+    assert pipe.message() == b"", "who has read that all is ready looks for no refusal"
     assert container.nothing_runs()
     assert not (container.bundle / "attach").exists()
     assert os.listdir(container.bundle / "notify") == []
