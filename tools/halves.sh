@@ -9,8 +9,9 @@ pytest=(build/venv/bin/python -P -m pytest -p no:cacheprovider "$@")
 status=0
 if [ ! -e "$first" ]; then
     export CONMON_MACHINE=before
+    "${pytest[@]}" -n 2 --dist loadgroup tests/machine/test_[!r]*.py || status=$?
     # what the reboot is to find is made last
-    "${pytest[@]}" tests/machine/test_[!r]*.py tests/machine/test_reboot.py || status=$?
+    "${pytest[@]}" tests/machine/test_reboot.py || status=$?
     echo "$status" >"$first"
     exit 75
 fi

@@ -11,6 +11,7 @@ options=()
 packages=ca-certificates,libc-bin,mount
 # what makes a folder a machine
 machine=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,kmod,initramfs-tools,e2fsprogs
+machine+=,systemd-oomd,criu,libcriu2
 case $name in
     debian13) suite=trixie ;;
     testing) suite=forky packages+=,$machine,linux-image-cloud-amd64 ;;

@@ -52,7 +52,9 @@ def until(probe: Callable[[], T], what: str) -> T:
 def install(image: Path) -> Path:
     """Put the conmon under test where podman looks first; the image's tar file."""
     CONMON.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(BUILT, CONMON)
+    new = CONMON.with_name(f"conmon.{os.getpid()}")
+    shutil.copy(BUILT, new)
+    new.rename(CONMON)  # by another worker's tests the old one may be running
     settings = Path("/etc/containers/containers.conf.d/machine.conf")
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(SETTINGS)

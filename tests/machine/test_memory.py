@@ -1,4 +1,4 @@
-"""Kills for want of memory, by the kernel, and of a whole cgroup, as systemd-oomd does it."""
+"""Kills for want of memory: by the kernel, by systemd-oomd, and of a whole cgroup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .engine import Engine, until
+from .engine import Engine, run, until
 
 EAT = "tail /dev/zero"
 LIMIT = ("--memory", "20m", "--memory-swap", "20m")
@@ -20,6 +20,22 @@ def test_process_is_killed(owner: Engine, runtime: str, script: str, code: int) 
     name = owner.sh(script, f"--runtime={runtime}", *LIMIT)
     assert owner.wait(name) == code
     assert owner.inspect(name)["State"]["OOMKilled"]
+
+
+def test_systemd_oomd(root: Engine) -> None:
+    """C15, C16: who is killed for pressure on memory ends with 137; the kernel killed nobody."""
+    settings = ("ManagedOOMMemoryPressure=kill", "ManagedOOMMemoryPressureLimit=1%",
+                "ManagedOOMMemoryPressureDurationSec=1s")  # fmt: skip
+    run("systemctl", "start", "systemd-oomd.service")
+    run("systemctl", "set-property", "--runtime", "machine.slice", *settings)
+    # what does not fit is read again and again
+    script = "dd if=/dev/zero of=/big bs=1M count=100; while :; do cat /big >/dev/null; done"
+    name = root.sh(script, "--memory", "30m", "--memory-swap", "30m")
+    assert root.wait(name) == 137
+    assert not root.inspect(name)["State"]["OOMKilled"]
+    run("systemctl", "set-property", "--runtime", "machine.slice", "ManagedOOMMemoryPressure=auto")
+    journal = run("journalctl", "--unit=systemd-oomd", "--output=cat", "--no-pager").text
+    assert f"libpod-{root.inspect(name)['Id']}" in journal
 
 
 def test_cgroup_is_killed(root: Engine) -> None:
