@@ -20,6 +20,7 @@ from libc.string cimport strerror
 from conmon.core.backlog cimport (
     backlog_end, client_due, client_end_output, client_flush, client_lose, clients_keep,
 )
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.farewell cimport socket_end_input
 from conmon.core.kernel cimport (
@@ -116,7 +117,7 @@ cdef inline bint client_read(Monitor* m, Client* client) noexcept nogil:
     if n < 0 and (errno == EAGAIN or errno == EINTR or errno == ENOMEM):
         return False
     if n > 0:
-        m.touched = max(m.touched, <size_t>n)
+        buffers_touch(m, n)
         stdin_put(m, m.chunk, n)
     else:
         client_end_input(m, client)

@@ -7,7 +7,7 @@ leaves it alone.
 """
 
 from conmon.core.kernel cimport MADV_DONTNEED, madvise
-from conmon.core.state cimport CHUNK, JOURNAL_ROOM, LOG_BUFFER, STDIN_PACKET
+from conmon.core.state cimport CHUNK, JOURNAL_ROOM, LOG_BUFFER, STDIN_PACKET, Monitor
 
 cdef extern from *:
     """
@@ -32,6 +32,11 @@ cdef extern from *:
 
 cdef enum:
     BUFFERS = CHUNK + LOG_BUFFER + STDIN_PACKET
+
+
+cdef inline void buffers_touch(Monitor* m, size_t size) noexcept nogil:
+    """Note that `size` bytes of a buffer are in use: an idle monitor gives them back then."""
+    m.touched = max(m.touched, size)
 
 
 cdef inline void buffers_give_back(bint input_too) noexcept nogil:

@@ -16,7 +16,7 @@ end in journalend.pxd.
 
 from libc.string cimport memchr, memcpy
 
-from conmon.core.buffers cimport buffer_journal, journal_room_give_back
+from conmon.core.buffers cimport buffer_journal, buffers_touch, journal_room_give_back
 from conmon.core.journalsocket cimport Batch, Entry
 from conmon.core.journalstate cimport (
     batch_flush, journal_batch, journal_find_again, journal_put, on_journal,
@@ -119,7 +119,7 @@ cdef inline void journal_chunk(
     cdef const char* newline
     cdef size_t piece
     journal_find_again(m, False)
-    m.touched = max(m.touched, <size_t>CHUNK)  # a batch is spread over pages: give them back
+    buffers_touch(m, CHUNK)  # a batch is spread over pages: give them back
     while data < end:
         piece = min(<size_t>(end - data), <size_t>RECORD_DATA)
         newline = <const char*>memchr(data, c"\n", piece)

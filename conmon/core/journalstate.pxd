@@ -15,6 +15,7 @@ from libc.errno cimport EAGAIN, ENOENT
 from libc.stdint cimport uint32_t
 from libc.string cimport memset, strerror, strlen
 
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.clock cimport now_ms
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
 from conmon.core.journalqueue cimport (
@@ -94,7 +95,7 @@ cdef inline void journal_flush(Monitor* m) noexcept nogil:
     cdef int failure = 0
     cdef int i, sent
     while queue_size(&journal.queue):
-        m.touched = max(m.touched, <size_t>CHUNK)  # the batch's pages are to be given back
+        buffers_touch(m, CHUNK)  # the batch's pages are to be given back
         batch_from_queue(m, batch)
         sent = batch_send(m, batch, &failure)
         for i in range(sent):

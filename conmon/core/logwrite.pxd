@@ -13,6 +13,7 @@ from libc.errno cimport EAGAIN, EINTR, EIO, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcpy, memrchr, strerror, strlen
 
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.crilog cimport header_set, put_record
 from conmon.core.diag cimport LEVEL_ERROR, LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport S_ISREG, fstat, ftruncate, snprintf, stat_t, write
@@ -273,7 +274,7 @@ cdef inline void log_flush(Monitor* m) noexcept nogil:
     cdef size_t size = log.used
     if size == 0:
         return
-    m.touched = max(m.touched, size)
+    buffers_touch(m, size)
     log.used = 0
     if log.failure and (queue_size(&log.queue) > QUEUE_RESUME or log_resume(m)):
         log_count_lost(log, m.record, log.buffer, size)

@@ -10,6 +10,7 @@ from libc.errno cimport errno
 from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen, strncmp
 
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     AF_UNIX, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_READ,
@@ -213,7 +214,7 @@ cdef inline bint notify_take(Monitor* m, bint last) noexcept nogil:
         return False
     if passed.count:
         notify_hand_over(m, &passed)
-    m.touched = max(m.touched, <size_t>NOTIFY_LIMIT)
+    buffers_touch(m, NOTIFY_LIMIT)
     size = notify_filter(m.chunk, n, out)
     if size and not (notify_flush(m) and notify_send(m, out, size)):
         notify_keep(m, out, size)

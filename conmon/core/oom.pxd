@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport strerror
 
 from conmon.core.atomicfile cimport PATH_LIMIT
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.diag cimport (
     LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARNING, MESSAGE_LIMIT, say, say_errno,
 )
@@ -55,7 +56,7 @@ cdef inline bint oom_check(Monitor* m) noexcept nogil:
     if m.oom.counter_fd < 0:
         return False
     # into the stream buffer: on the stack it would stay dirty as long as the container runs
-    m.touched = CHUNK
+    buffers_touch(m, CHUNK)
     count = count_kills(m.oom.counter_fd, m.chunk)
     if count < 0:  # there is nothing to count any more
         if errno == ENODEV:

@@ -3,6 +3,7 @@
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy
 
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.kernel cimport EPOLLOUT, write
 from conmon.core.loop cimport source_close, watch
 from conmon.core.state cimport Monitor
@@ -11,7 +12,7 @@ from conmon.core.state cimport Monitor
 cdef inline void stdin_forget(Monitor* m) noexcept nogil:
     """Nothing is pending any more: the buffer can be given back to the kernel."""
     if m.input.pending != NULL:
-        m.touched = max(m.touched, m.input.size)
+        buffers_touch(m, m.input.size)
     m.input.pending = NULL
 
 

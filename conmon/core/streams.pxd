@@ -4,6 +4,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from conmon.core.attach cimport clients_send
+from conmon.core.buffers cimport buffers_touch
 from conmon.core.journal cimport journal_chunk
 from conmon.core.kernel cimport (
     EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, FIONREAD, SPLICE_F_NONBLOCK, STDOUT_FILENO, fcntl,
@@ -44,7 +45,7 @@ cdef inline void stream_narrow(Stream* stream) noexcept nogil:
 cdef inline void forward(Monitor* m, char tag, const char* data, size_t size) noexcept nogil:
     """Log first, then the clients (C12.3). Where there are none, the caller flushes the log."""
     m.record.counters.bytes_in += size
-    m.touched = max(m.touched, size)
+    buffers_touch(m, size)
     if m.log.fd >= 0:
         log_chunk(m, tag, data, size)
         if m.clients != NULL:
