@@ -15,6 +15,8 @@ FUZZ_ARGS ?=
 RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
 SECONDS ?= 600
+AREA ?=
+AREA_TESTS = tests/core tests/unit tests/contract tests/podman tests/ctl tests/watch
 SYSTEM ?= debian13
 SYSTEMS ?= here debian13 testing vm
 # What depends on the system. The rest is the same everywhere, or too slow for every system.
@@ -36,7 +38,7 @@ ORDINARY = build/meson/conmon-linked
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all help deps install podman crio uninstall demo check lint format test \
+.PHONY: all help deps install podman crio uninstall demo check lint format test test-core \
 	test-ordinary test-podman many fuzz faults faults-page soak check-sanitized dev contract \
 	bench bench-quick bench-instructions bench-page bench-dev \
 	system check-system check-vm check-everywhere clean clean-systems
@@ -97,8 +99,13 @@ lint: dev ## check style and types
 format: dev ## format the Python code
 	$(BIN)/ruff format $(PYTHON_CODE)
 
-test: dev ## run all tests, or those that PYTEST_ARGS names, JOBS at a time
-	$(PYTEST) $(PYTEST_ARGS)
+test: dev ## run all tests, those of an AREA (attach, rotate ...), or what PYTEST_ARGS names
+	$(PYTEST) $(if $(AREA),-k $(AREA) $(AREA_TESTS)) $(PYTEST_ARGS)
+
+test-core: ## run the tests that call functions, in seconds; no program is built for them
+	@tools/build.sh --package $(MESON_OPTIONS)
+	@$(BIN)/python tools/venv.py build/venv dev ctl
+	$(PYTEST) tests/core tests/unit $(PYTEST_ARGS)
 
 test-ordinary: dev ## run the contract's tests with a conmon whose interpreter starts the ordinary way
 	[ ! -e $(ORDINARY) ] || $(PYTEST) tests/contract --conmon $(ORDINARY) $(PYTEST_ARGS)

@@ -1,9 +1,15 @@
 #!/bin/sh
 # Build build/conmon, and the package for tests and tools under build/stage:
-# build.sh [MESON-OPTION...]. PYTHON in the environment names the Python to build with.
+#   build.sh [--package] [MESON-OPTION...]
+# --package: without the program. PYTHON in the environment names the Python to build with.
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
+package=
+if [ "${1:-}" = --package ]; then
+    package=yes
+    shift
+fi
 
 fail() {
     echo "$*" >&2
@@ -29,8 +35,12 @@ if [ "$(cat build/meson/configured-for 2>/dev/null)" != "$key" ]; then
     echo "$key" >build/meson/configured-for
 fi
 
+built=
+if [ -n "$package" ]; then
+    built=_fastio$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+fi
 # The linker's warnings about functions of a static libc that conmon never calls are no news.
-ninja -C build/meson --quiet >build/ninja.log 2>&1 || {
+ninja -C build/meson --quiet ${built:+"$built"} >build/ninja.log 2>&1 || {
     cat build/ninja.log >&2
     exit 1
 }
@@ -42,6 +52,7 @@ esac
 
 rm -rf build/stage
 DESTDIR=$top/build meson install -C build/meson --no-rebuild --quiet --tags python-runtime
+[ -z "$package" ] || exit 0
 
 # By rename: a conmon that runs keeps the file that it was started from.
 if ! cmp -s build/meson/conmon build/conmon; then
