@@ -208,7 +208,7 @@ class Launch:
             except OSError as error:
                 diag.debug(b"no room held in %b: %b" % (directory, diag.strerror(error)))
 
-    def start_container(self) -> runtime.Held:
+    def start_container(self) -> runtime.HeldOutput:
         """Run the OCI runtime to its end and learn the container's pid. diag.Fatal."""
         options, stdio, console = self.options, self.stdio, self.console
         argv = runtime.command(options, console.path if console is not None else None)
@@ -253,7 +253,7 @@ class Launch:
             raise diag.Fatal(b"Failed to create container: exit status %d" % code)
         if console is not None and not session:
             self.take_terminal(console)
-        self.find_container(held)
+        self.read_container_pid(held)
         if console is not None and session:
             # after the pid file: that tells first that there is no session at all
             self.take_terminal(console)
@@ -276,7 +276,7 @@ class Launch:
                 parent.wait_for_start(fd)
                 self.start.close()
 
-    def find_container(self, held: runtime.Held) -> None:
+    def read_container_pid(self, held: runtime.HeldOutput) -> None:
         """Read the container's pid. A pid file without a pid is none at all (C20.7). diag.Fatal."""
         path = self.options.container_pidfile or b""
         try:
@@ -348,7 +348,7 @@ class Launch:
         fields["restore_oom_score"] = self.oom_score is not None
         fields["oom_score_adj"] = self.oom_score or 0
 
-    def describe_streams(self, held: runtime.Held) -> None:
+    def describe_streams(self, held: runtime.HeldOutput) -> None:
         """Put what there is now into the record: streams, and what came before the monitor."""
         fields, stdio = self.fields, self.stdio
         fields["stdin_fd"] = stdio.stdin
@@ -380,7 +380,7 @@ class Launch:
             )
         return _fastio.monitor(fields, self.texts, self.argv)
 
-    def spool(self, held: runtime.Held) -> None:
+    def spool(self, held: runtime.HeldOutput) -> None:
         """Pass on what was held, in a memfd: stdout's bytes, then stderr's."""
         fields = self.fields
         try:

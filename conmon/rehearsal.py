@@ -35,7 +35,7 @@ def _rehearse(line: bytes) -> None:
     life.stdio.for_runtime()
     life.stdio.close_runtime_ends()
     life.wait_for_client(runtime.Timeout(0))
-    life.describe_streams(runtime.Held(None))
+    life.describe_streams(runtime.HeldOutput(None))
     life.report(1)
     life.report(-1, b"text")
     life.describe()

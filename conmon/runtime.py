@@ -49,7 +49,7 @@ def command(options: cli.Options, console_socket: bytes | None = None) -> list[b
     return argv
 
 
-class Held:
+class HeldOutput:
     """What came through stdout and stderr, and who ended, while the runtime ran.
 
     Beyond the limit it is counted only. An exec session's own output comes through the same
@@ -138,7 +138,7 @@ def wait(
     console: Console | None,
     session_pidfile: bytes | None,
     timeout: Timeout,
-) -> tuple[int, Held]:
+) -> tuple[int, HeldOutput]:
     """Wait for the runtime; its exit code (128 + n for a signal) and what was written meanwhile.
 
     stdout and stderr are read all the time: a runtime with more to say than a pipe holds must
@@ -146,7 +146,7 @@ def wait(
     container. `session_pidfile`: of an exec session, else None; of a session that writes much
     the runtime may not have ended (0). After the timeout the runtime is killed: `timed_out`.
     """
-    held = Held(session_pidfile)
+    held = HeldOutput(session_pidfile)
     signals = Signals(pid, signal_fd, held)
     streams = {stdio.stdout: held.stdout, stdio.stderr: held.stderr}
     streams.pop(-1, None)
@@ -181,7 +181,7 @@ class Signals:
 
     __slots__ = ("_fd", "_held", "_passed", "_pid")
 
-    def __init__(self, pid: int, fd: int, held: Held) -> None:
+    def __init__(self, pid: int, fd: int, held: HeldOutput) -> None:
         self._pid = pid
         self._fd = fd
         self._held = held
@@ -212,7 +212,7 @@ class Signals:
         return code
 
 
-def error_text(stdio: channels.Stdio, held: Held) -> bytes | None:
+def error_text(stdio: channels.Stdio, held: HeldOutput) -> bytes | None:
     """What the runtime said on stderr before it failed; None if it said nothing.
 
     Only what is there is read: a child of the runtime may hold the pipe open for ever.

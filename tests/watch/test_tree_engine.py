@@ -28,7 +28,7 @@ class FakeLook:
         self.alive_pids: set[int] = set()
         self.asked: list[int] = []
 
-    def place(self, pid: int) -> int | None:
+    def init_of(self, pid: int) -> int | None:
         self.asked.append(pid)
         return INIT if pid in self.members else None
 

@@ -110,7 +110,7 @@ def test_placed_by_mounts_pids_or_cgroup(proc: FakeProc) -> None:
     proc.add(33, 1, pid_ns=9, mnt_ns=9, cgroups=["/", f"/libpod-{ID}/below"])
     proc.add(34, 1, pid_ns=9, mnt_ns=9)
     proc.add(35, 1)
-    placed = [found.place(pid) for pid in (30, 31, 32, 33, 34, 35, 99)]
+    placed = [found.init_of(pid) for pid in (30, 31, 32, 33, 34, 35, 99)]
     assert placed == [INIT, OTHER, INIT, INIT, None, None, None]
 
 
@@ -122,7 +122,7 @@ def test_who_made_the_container_is_outside(proc: FakeProc) -> None:
     found = members(proc, (INIT, ID), (OTHER, "other"))
     proc.add(30, 1, pid_ns=1, mnt_ns=2)
     proc.add(31, 1, pid_ns=1, mnt_ns=3)
-    assert [found.place(pid) for pid in (30, 31)] == [None, OTHER]
+    assert [found.init_of(pid) for pid in (30, 31)] == [None, OTHER]
 
 
 def test_shared_pid_namespace_is_no_answer(proc: FakeProc) -> None:
@@ -133,7 +133,7 @@ def test_shared_pid_namespace_is_no_answer(proc: FakeProc) -> None:
     proc.add(30, 1, pid_ns=2, mnt_ns=3)
     proc.add(31, 1, pid_ns=2, mnt_ns=9, cgroups=[f"/{ID}"])
     proc.add(32, 1, pid_ns=2, mnt_ns=9)
-    assert [found.place(pid) for pid in (30, 31, 32)] == [OTHER, INIT, None]
+    assert [found.init_of(pid) for pid in (30, 31, 32)] == [OTHER, INIT, None]
 
 
 def test_namespaces_of_a_container_that_is_over(proc: FakeProc) -> None:
@@ -145,9 +145,9 @@ def test_namespaces_of_a_container_that_is_over(proc: FakeProc) -> None:
     proc.add(SESSION, 1, pid_ns=2, mnt_ns=2)
     found = Members(proc.fs, lambda: looked.append(1), living.__contains__)
     found.identify(INIT, ID)
-    assert found.place(SESSION) == INIT and not looked
+    assert found.init_of(SESSION) == INIT and not looked
     living.clear()
-    assert found.place(SESSION) is None and looked
+    assert found.init_of(SESSION) is None and looked
 
 
 @pytest.mark.parametrize("name", [("-n", "web"), ("--name", "web"), ("--name=web",)])

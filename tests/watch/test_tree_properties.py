@@ -125,7 +125,7 @@ class World:
 class BlindLook:
     """Sees nothing: what the tree knows it has from events."""
 
-    def place(self, pid: int) -> int | None:
+    def init_of(self, pid: int) -> int | None:
         del pid
         return None
 

@@ -33,7 +33,7 @@ Examples:
 
 
 @dataclass(frozen=True)
-class Container:
+class ContainerRow:
     """One container and its processes."""
 
     known: watching.Known
@@ -59,12 +59,12 @@ class Container:
         return self.known.label
 
 
-def snapshot(tree: ProcessTree, names: watching.Names) -> list[Container]:
+def snapshot(tree: ProcessTree, names: watching.Names) -> list[ContainerRow]:
     """All containers with their processes now, the longest at work first."""
     found = []
     for each in tree.snapshot():
         name = each.container.name or names.get(each.container.id)
-        found.append(Container(watching.Known(each.container.id, name), each))
+        found.append(ContainerRow(watching.Known(each.container.id, name), each))
     return sorted(found, key=lambda c: (c.tree.container.start or 0, c.id))
 
 
@@ -80,11 +80,11 @@ def _numbers(process: ProcessInfo) -> str:
     return f"{process.pid}{inside}"
 
 
-def _is_exec(process: ProcessInfo, container: Container) -> bool:
+def _is_exec(process: ProcessInfo, container: ContainerRow) -> bool:
     return process.session and process.pid != container.tree.container.pid
 
 
-def plain(container: Container, threads: bool) -> Iterator[str]:
+def plain(container: ContainerRow, threads: bool) -> Iterator[str]:
     """The lines for a pipe: the container, then a process in each, two spaces deeper."""
     yield f"{text.visible(container.label)} {container.id[:12]}"
     for process in container.tree.processes:
@@ -96,7 +96,7 @@ def plain(container: Container, threads: bool) -> Iterator[str]:
                 yield f"{indent}  {{{tid}}}"
 
 
-def drawn(container: Container, threads: bool) -> Tree:
+def drawn(container: ContainerRow, threads: bool) -> Tree:
     """A tree for a terminal: what has no room on its line is cut."""
     from rich.text import Text
     from rich.tree import Tree
@@ -122,7 +122,7 @@ def drawn(container: Container, threads: bool) -> Tree:
     return top
 
 
-def fields(container: Container, process: ProcessInfo) -> dict[str, Any]:
+def fields(container: ContainerRow, process: ProcessInfo) -> dict[str, Any]:
     """A process as JSON has it."""
     return {
         "container": container.id,
@@ -139,7 +139,7 @@ def fields(container: Container, process: ProcessInfo) -> dict[str, Any]:
     }
 
 
-def _view(containers: Sequence[Container], threads: bool) -> RenderableType:
+def _view(containers: Sequence[ContainerRow], threads: bool) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 

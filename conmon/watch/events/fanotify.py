@@ -35,7 +35,7 @@ _SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldThread:
     """A thread that is held in execve; `fd` is the open file, and the name of the answer.
 
     `tid` is 0 for a thread that our PID namespace does not have.
@@ -62,7 +62,7 @@ class Group:
         path = b"/proc/self/fd/%d" % file
         libc.call("fanotify_mark", self.fd, _MARK_ADD, mask, _AT_FDCWD, path)
 
-    def read(self) -> list[Held]:
+    def read(self) -> list[HeldThread]:
         """Whoever is held by now and was not reported yet; each must be answered.
 
         `reserve()` is due after the answers.
@@ -80,7 +80,7 @@ class Group:
             if version != _VERSION:
                 raise OSError(f"fanotify speaks version {version}, not {_VERSION}")
             if not mask & _QUEUE_OVERFLOW:
-                held.append(Held(tid, fd))
+                held.append(HeldThread(tid, fd))
             data = data[length:]
         return held
 

@@ -91,7 +91,7 @@ class Holder:
             self.holds.wait(wait.hold, fd, wait.stranger)
             self._loop.at(wait.hold.deadline_ns, self.holds.expire)
 
-    def _judge(self, held: fanotify.Held) -> Wait | None:
+    def _judge(self, held: fanotify.HeldThread) -> Wait | None:
         """What a thread is to wait for; None if it may go on. OSError; NotHeldError."""
         caller = Caller(held.tid, runtime_path(held.fd))
         call = argv.runtime_call(caller.argv)

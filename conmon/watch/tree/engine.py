@@ -19,7 +19,7 @@ from typing import Any
 from conmon.watch.tree.events import ExecEvent, ExitEvent, ForkEvent, TreeEvent, TreeStats
 from conmon.watch.tree.forest import Forest
 from conmon.watch.tree.node import Look, Node
-from conmon.watch.tree.waiting import Held, Past, Waiting
+from conmon.watch.tree.waiting import Past, Waiting, WaitingEvent
 
 #: How many first children of a process outside are looked at when they are forked. A runtime that
 #: joins a container's namespaces is a young process; one that forks on and on joins nothing, and
@@ -56,7 +56,7 @@ class TreeEngine(Forest):
         self.scanned = 0
         self._past = Past(limit)
         self.waiting = Waiting(limit)
-        self._ready: deque[Held] = deque()
+        self._ready: deque[WaitingEvent] = deque()
         self._doomed: deque[tuple[int, Node]] = deque()
 
     # Events, in the order of arrival. `ts` in ns of CLOCK_MONOTONIC.
@@ -93,8 +93,8 @@ class TreeEngine(Forest):
             node = self._doomed.popleft()[1]
             if node.doomed and not node.died:
                 self.die(node, now, None, synthetic=True)
-        while (held := self.waiting.pop_due(now)) is not None:
-            self._give_up(held)
+        while (event := self.waiting.pop_due(now)) is not None:
+            self._give_up(event)
         self._past.expire(now)
 
     def next_deadline(self) -> int | None:
@@ -144,7 +144,7 @@ class TreeEngine(Forest):
             self.emit(ForkEvent(node.container.info.id, pid, node.ppid, ts))
         elif parent.looks < FORK_LOOKS:
             parent.looks += 1
-            self.place(node, ts)
+            self.assign(node, ts)
         self.replay(pid)
 
     def _exec(self, ts: int, pid: int, ppid: int, argv: tuple[str, ...] | None) -> None:
@@ -164,7 +164,7 @@ class TreeEngine(Forest):
             node.doubtful = True
         node.threads = None
         if node.container is None:
-            self.place(node, ts)
+            self.assign(node, ts)
         if node.container is not None:
             told = self.describe(node, argv)
             self.emit(
@@ -259,7 +259,8 @@ class TreeEngine(Forest):
         if ts + self._coarse <= self.scanned:
             return  # older than what /proc said, and /proc does not know it
         self._stats.held += 1
-        oldest = self.waiting.add(Held(self._now + self._patience, pid, ts, method, arguments))
+        event = WaitingEvent(self._now + self._patience, pid, ts, method, arguments)
+        oldest = self.waiting.add(event)
         if oldest is not None:
             self._stats.evicted += 1
             self._give_up(oldest)
@@ -273,15 +274,15 @@ class TreeEngine(Forest):
         idle = not self._ready
         self._ready.extend(waiting)
         while idle and self._ready:
-            held = self._ready[0]
-            held.method(held.ts, *held.arguments)
+            event = self._ready[0]
+            event.method(event.ts, *event.arguments)
             self._ready.popleft()
 
-    def _give_up(self, held: Held) -> None:
+    def _give_up(self, event: WaitingEvent) -> None:
         """What an event waits for will not come: make of it what can be made."""
-        if not self.waiting.remove(held):
+        if not self.waiting.remove(event):
             return  # it was replayed
-        _, pid, ts, method, arguments = held
+        _, pid, ts, method, arguments = event
         if method == self._fork:
             node = Node(arguments[1], pid, ts)
             node.reparented = True
@@ -329,5 +330,5 @@ class TreeEngine(Forest):
             self.count_in(node.container)
             self.emit(ForkEvent(node.container.info.id, node.pid, node.ppid, ts, synthetic=True))
         else:
-            self.place(node, ts)
+            self.assign(node, ts)
         self.replay(node.pid)

@@ -69,9 +69,9 @@ class Forest:
 
     # Containers.
 
-    def place(self, node: Node, ts: int, *, synthetic: bool = False) -> None:
+    def assign(self, node: Node, ts: int, *, synthetic: bool = False) -> None:
         """Look which container a process from outside is in."""
-        init = self._look.place(node.pid)
+        init = self._look.init_of(node.pid)
         # The look may have found a new container, and this node in it.
         if init is not None and node.container is None and init in self.containers:
             self.join(node, self.containers[init], ts, synthetic=synthetic)
@@ -138,7 +138,7 @@ class Forest:
         self.join(init, container, ts, synthetic=True)
         return True
 
-    def place_all(self, ts: int) -> None:
+    def assign_all(self, ts: int) -> None:
         """Look at every process outside: exec sessions that came before the container was known.
 
         Those that share nothing with a container stay outside. A session that was taken for
@@ -147,9 +147,9 @@ class Forest:
         """
         for node in list(self.live.values()):
             if node.container is None:
-                self.place(node, ts, synthetic=True)
+                self.assign(node, ts, synthetic=True)
             elif self._came_from_outside(node):
-                init = self._look.place(node.pid)
+                init = self._look.init_of(node.pid)
                 own = None if init is None else self.containers.get(init)
                 if own is not None and own is not node.container:
                     self.join(node, own, ts, synthetic=True)

@@ -172,7 +172,7 @@ class TreeKeeper:
             self._scan(patient=True)
             if not self._add(info):
                 return False
-        self.engine.place_all(time.monotonic_ns())
+        self.engine.assign_all(time.monotonic_ns())
         stat = self._procfs.stat(info.pid)
         if stat is not None:
             self._given.append(dataclasses.replace(info, start=stat.start))
@@ -207,7 +207,7 @@ class TreeKeeper:
         self.engine.tick(began)
         reconcile(self.engine, began, list(self._procfs.scan()), patient=patient)
         self._read_states()
-        self.engine.place_all(began)
+        self.engine.assign_all(began)
         if self.source.rescan_ns is not None:
             self._rescan_due = time.monotonic_ns() + self.source.rescan_ns
 
@@ -239,7 +239,7 @@ class TreeKeeper:
                 if info.pid not in containers or containers[info.pid].info.id != info.id
             ]
             if [info for info in new if self._add(info)]:
-                self.engine.place_all(began)
+                self.engine.assign_all(began)
             self._states_at = time.monotonic_ns()
             # Not more than a tenth of the time, should processes in unknown namespaces abound.
             self._states_pause = 10 * (self._states_at - began)

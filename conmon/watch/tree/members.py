@@ -86,7 +86,7 @@ class Members:
             for path in known.cgroups:
                 self._by_cgroup[path] = pid
 
-    def place(self, pid: int) -> int | None:
+    def init_of(self, pid: int) -> int | None:
         """The init of the container that a process is in, or None."""
         pid_ns = self._procfs.namespace(pid, "pid")
         mnt_ns = self._procfs.namespace(pid, "mnt")
@@ -147,7 +147,7 @@ class ProcLook:
 
     def __init__(self, procfs: ProcFs, members: Members) -> None:
         self._procfs = procfs
-        self.place = members.place
+        self.init_of = members.init_of
 
     def describe(self, pid: int) -> Description:
         """Command line, pid in its namespace, and start."""

@@ -18,7 +18,7 @@ class Description(NamedTuple):
 class Look(Protocol):
     """How the engine looks at a process; the one thing that it does beside events."""
 
-    def place(self, pid: int) -> int | None:
+    def init_of(self, pid: int) -> int | None:
         """The init of the container whose namespaces or cgroup the process is in, or None."""
 
     def describe(self, pid: int) -> Description:

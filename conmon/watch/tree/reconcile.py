@@ -73,7 +73,7 @@ def _inherit(engine: TreeEngine, fresh: list[Node], ts: int) -> None:
             elif parent is not None and parent.container is not None:
                 engine.join(link, parent.container, ts, synthetic=True)
             else:
-                engine.place(link, ts, synthetic=True)
+                engine.assign(link, ts, synthetic=True)
 
 
 def refresh(engine: TreeEngine, ts: int) -> None:

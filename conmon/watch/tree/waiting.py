@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from conmon.watch.tree.node import Node
 
 
-class Held(NamedTuple):
+class WaitingEvent(NamedTuple):
     """An event that waits until process `pid` turns up. Times in ns, CLOCK_MONOTONIC."""
 
     deadline: int
@@ -24,45 +24,45 @@ class Waiting:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._by_pid: dict[int, list[Held]] = {}
-        self._order: deque[Held] = deque()
+        self._by_pid: dict[int, list[WaitingEvent]] = {}
+        self._order: deque[WaitingEvent] = deque()
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, held: Held) -> Held | None:
+    def add(self, event: WaitingEvent) -> WaitingEvent | None:
         """Keep an event; the return value is the oldest, where there are too many."""
-        self._by_pid.setdefault(held.pid, []).append(held)
-        self._order.append(held)
+        self._by_pid.setdefault(event.pid, []).append(event)
+        self._order.append(event)
         return self._order.popleft() if len(self._order) > self._limit else None
 
-    def take(self, pid: int) -> list[Held]:
+    def take(self, pid: int) -> list[WaitingEvent]:
         """The events that waited for this process, in the order of their times."""
         waiting = self._by_pid.pop(pid, None)
-        return sorted(waiting, key=lambda held: held.ts) if waiting is not None else []
+        return sorted(waiting, key=lambda event: event.ts) if waiting is not None else []
 
-    def remove(self, held: Held) -> bool:
+    def remove(self, event: WaitingEvent) -> bool:
         """Let an event go; False if it was taken already."""
-        waiting = self._by_pid.get(held.pid)
-        if waiting is None or held not in waiting:
+        waiting = self._by_pid.get(event.pid)
+        if waiting is None or event not in waiting:
             return False
-        waiting.remove(held)
+        waiting.remove(event)
         if not waiting:
-            del self._by_pid[held.pid]
+            del self._by_pid[event.pid]
         return True
 
     def remove_until(self, ts: int) -> None:
         """Let all events go that tell of the time up to `ts`."""
-        for held in self._order:
-            if held.ts <= ts:
-                self.remove(held)
-        self._order = deque(held for held in self._order if held.ts > ts)
+        for event in self._order:
+            if event.ts <= ts:
+                self.remove(event)
+        self._order = deque(event for event in self._order if event.ts > ts)
 
     def next_deadline(self) -> int | None:
         """The first deadline, or None."""
         return self._order[0].deadline if self._order else None
 
-    def pop_due(self, now: int) -> Held | None:
+    def pop_due(self, now: int) -> WaitingEvent | None:
         """The oldest event, if its deadline is over."""
         if self._order and self._order[0].deadline <= now:
             return self._order.popleft()
