@@ -20,7 +20,7 @@ from conmon.interpreter cimport start_interpreter
 cdef extern from "version.h" nogil:
     const char* CONMON_VERSION_TEXT
 
-# _image.pyx
+# Of _image.pyx and _fastio.pyx: tests/build/test_prototypes.py compares.
 cdef extern void conmon_image_begin() noexcept nogil
 cdef extern int conmon_image_write(int fd) noexcept nogil
 cdef extern bint conmon_image_room() noexcept nogil
@@ -29,7 +29,6 @@ cdef extern void conmon_image_resume() noexcept nogil
 cdef extern void conmon_image_pause() noexcept nogil
 cdef extern void conmon_image_leave() noexcept nogil
 
-# _fastio.pyx
 cdef extern int conmon_monitor(Record* record, char** argv, Next* next) noexcept nogil
 cdef extern int conmon_linger(Record* record) noexcept nogil
 cdef extern int conmon_python_life(

@@ -1,4 +1,8 @@
-"""What the core uses of Linux and libc that Cython's own libc and posix packages lack."""
+"""What the core uses of Linux and libc, but for what is in Cython's `libc` package.
+
+Of its `posix` package only types are used: half of this is not there, and like this each name of
+the system is in one place.
+"""
 
 from libc.stdint cimport uint32_t, uint64_t
 from posix.types cimport mode_t, off_t, pid_t
