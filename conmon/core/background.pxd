@@ -3,7 +3,7 @@
 The child takes the memory over as it is (clone with CLONE_VM). After a fork both would have to
 fault in again what they go on to read or write, which was a third of the page faults of a short
 session. The process that was started leaves the stack to the child at once; on a little stack of
-its own it waits for its exit status, and ends.
+its own it waits for its exit status, and ends. Where that cannot be had it is a fork.
 """
 
 cdef extern from *:
@@ -39,7 +39,7 @@ cdef extern from *:
 
     /* 0 in a child with the same memory, or -errno. The process itself goes on in conmon_leave:
        between the system call and the change to the other stack it puts nothing on this one. */
-    #if defined(__x86_64__)
+    #if defined(__x86_64__) && !defined(CONMON_NO_CLONE)
     static long conmon_share_with_child(char *stack)
     {
         long result;
@@ -58,7 +58,7 @@ cdef extern from *:
             : "rcx", "r11", "cc", "memory");
         return result;
     }
-    #elif defined(__aarch64__)
+    #elif defined(__aarch64__) && !defined(CONMON_NO_CLONE)
     static long conmon_share_with_child(char *stack)
     {
         register long x8 __asm__("x8") = SYS_clone;
@@ -94,7 +94,7 @@ cdef extern from *:
         sigfillset(&all); /* a handler would run on the stack that is the child's */
         sigprocmask(SIG_SETMASK, &all, &conmon_leaver.mask);
         child = conmon_share_with_child(conmon_leaver.stack + sizeof conmon_leaver.stack);
-        if (child < 0) { /* another machine, or a filter of system calls */
+        if (child < 0) { /* -Dclone=false, another machine, or a filter of system calls */
             child = fork();
             failure = child < 0 ? -errno : 0;
         }
