@@ -20,16 +20,16 @@ import ctypes
 import errno
 import os
 import select
-import socket
 import struct
 import time
 from typing import Protocol
+
+from conmon.watch.sources.netlink import EventSocket
 
 _NETLINK_CONNECTOR = 11
 _CN_IDX_PROC = _CN_VAL_PROC = 1
 _LISTEN, _IGNORE = 1, 2
 _NLMSG_DONE = 3
-_SO_RCVBUFFORCE = 33
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 
 _NONE, _FORK, _EXEC = 0, 1, 2
@@ -97,7 +97,7 @@ class Sequences:
         self._next[cpu] = (number + 1) & 0xFFFFFFFF
 
 
-class ProcConnector:
+class ProcConnector(EventSocket):
     """A subscription to the events of all processes.
 
     `receive_buffer`: bytes to ask for; the kernel accounts twice as much. Raises OSError with
@@ -111,25 +111,12 @@ class ProcConnector:
     coarse_ns = 0
 
     def __init__(self, receive_buffer: int = 8 << 20) -> None:
-        self.overruns = 0
-        self.received = 0
+        super().__init__(
+            _NETLINK_CONNECTOR, _CN_IDX_PROC, room=4096, receive_buffer=receive_buffer,
+            needed=_NEEDED,
+        )  # fmt: skip
         self._sequences = Sequences()
-        self._told = 0
-        self._overrun = False
-        self._buffer = bytearray(4096)
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR
-        )
         try:
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
-            except PermissionError:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            try:
-                self._socket.bind((0, _CN_IDX_PROC))
-            except PermissionError as error:
-                raise PermissionError(error.errno, _NEEDED) from None
-            self._socket.setblocking(False)
             try:
                 self._control(_LISTEN)
             except ConnectionRefusedError as error:
@@ -138,31 +125,16 @@ class ProcConnector:
                 ) from None
             self._await_first()
         except BaseException:
-            self._socket.close()
+            super().close()
             raise
-
-    def fileno(self) -> int:
-        """The socket, to wait on."""
-        return self._socket.fileno()
-
-    @property
-    def receive_buffer(self) -> int:
-        """Bytes that the kernel lets wait for us."""
-        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     @property
     def lost(self) -> int:
         """Events that were lost so far, as far as their CPUs have told."""
         return self._sequences.lost
 
-    def take_loss(self) -> tuple[int, bool]:
-        """How many more events are known to be lost, and if there was an overrun, since asked."""
-        lost, self._told = self._sequences.lost - self._told, self._sequences.lost
-        overrun, self._overrun = self._overrun, False
-        return lost, overrun
-
     def _control(self, operation: int) -> None:
-        self._socket.send(
+        self.send(
             _CONTROL.pack(
                 _CONTROL.size, _NLMSG_DONE, 0, 0, 0,
                 _CN_IDX_PROC, _CN_VAL_PROC, 0, 0, 4, 0,
@@ -189,37 +161,22 @@ class ProcConnector:
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
-            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+            if left <= 0 or not select.select([self], [], [], left)[0]:
                 raise PermissionError(errno.EPERM, _NEEDED)
-            try:
-                size = self._socket.recv_into(self._buffer)
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                continue
-            if size >= _EVENT.size:
-                _, number, what, cpu, *_ = _EVENT.unpack_from(self._buffer)
-                if cpu != _NO_CPU and what != _NONE:
-                    self._sequences.take(cpu, number)
-                    return
+            for size in self.messages(1):
+                if size >= _EVENT.size:
+                    _, number, what, cpu, *_ = _EVENT.unpack_from(self.buffer)
+                    if cpu != _NO_CPU and what != _NONE:
+                        self._sequences.take(cpu, number)
+                        return
 
     def drain(self, sink: Sink, limit: int = 1024) -> bool:
         """Hand what has arrived to `sink`, `limit` messages at most; True if more may be there."""
-        receive, buffer, unpack = self._socket.recvfrom_into, self._buffer, _EVENT.unpack_from
+        buffer, unpack = self.buffer, _EVENT.unpack_from
         take, size_of_event = self._sequences.take, _EVENT.size
-        for _ in range(limit):
-            try:
-                size, sender = receive(buffer)
-            except BlockingIOError:
-                return False
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                self.overruns += 1
-                self._overrun = True
+        for size in self.messages(limit):
+            if size < size_of_event:
                 continue
-            if size < size_of_event or sender[0] != 0:
-                continue  # not of the kernel
             kind, number, what, cpu, ts, a, b, c, d, _, _ = unpack(buffer)
             if kind != _NLMSG_DONE or cpu == _NO_CPU:
                 continue
@@ -237,7 +194,7 @@ class ProcConnector:
                     sink.thread_exit(ts, b, a, c)
             elif what == _EXEC:
                 sink.exec(ts, b)
-        return True
+        return self.more
 
     def counters(self) -> dict[str, int]:
         """What only this source counts: nothing."""
@@ -245,9 +202,9 @@ class ProcConnector:
 
     def close(self) -> None:
         """End the subscription. Kernels before 6.6 count listeners and want to be told."""
-        if self._socket.fileno() >= 0:
+        if self.fileno() >= 0:
             try:
                 self._control(_IGNORE)
             except OSError:
                 pass
-            self._socket.close()
+            super().close()
