@@ -37,6 +37,13 @@ class MonitorName(click.ParamType):  # type: ignore[type-arg]  # generic in newe
 
 CONTAINER = click.argument("container", type=MonitorName())
 CONTAINERS = click.argument("containers", nargs=-1, type=MonitorName())
+SOURCE = click.option(
+    "--source",
+    type=click.Choice(["auto", "proc", "audit"]),
+    default="auto",
+    show_default=True,
+    help="Where events of processes come from.",
+)
 
 
 def json_option(what: str) -> Callable[[F], F]:

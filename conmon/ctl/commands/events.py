@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from conmon.ctl import event_text, monitors, show, watching
+from conmon.ctl import event_text, monitors, options, show, watching
 from conmon.ctl.errors import CtlError
 
 if TYPE_CHECKING:
@@ -195,13 +195,7 @@ def _explain(notifier: ContainerNotifier) -> None:
 @click.option(
     "--initial/--no-initial", default=True, help="Begin with what is there already (default)."
 )
-@click.option(
-    "--source",
-    type=click.Choice(["auto", "proc", "audit"]),
-    default="auto",
-    show_default=True,
-    help="Where events of processes come from.",
-)
+@options.SOURCE
 @click.option(
     "--mode",
     type=click.Choice(["auto", "hold", "notify"]),

@@ -175,13 +175,7 @@ def _follow(tree: ProcessTree, words: Sequence[str], threads: bool) -> None:
 @options.CONTAINERS
 @click.option("-f", "--follow", is_flag=True, help="As they come and go, until ctrl-c.")
 @click.option("--threads", is_flag=True, help="Threads too, as {TID}.")
-@click.option(
-    "--source",
-    type=click.Choice(["auto", "proc", "audit"]),
-    default="auto",
-    show_default=True,
-    help="Where events come from.",
-)
+@options.SOURCE
 @options.json_option("process")
 def command(
     containers: tuple[str, ...], follow: bool, threads: bool, source: str, as_json: bool
