@@ -66,3 +66,18 @@ def test_links_lead_somewhere() -> None:
     for page in (*TOP.glob("*.md"), *TOP.glob("docs/*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_tests_that_are_named_are_there() -> None:
+    """The page on security names tests, and files of them, that there are."""
+    text = (TOP / "docs" / "security.md").read_text()
+    defined = {
+        name
+        for path in TOP.glob("tests/**/test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) > 30
+    assert named <= defined
+    for path in re.findall(r"`(tests/[\w/.]+)`", text):
+        assert (TOP / path).exists(), path
