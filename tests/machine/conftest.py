@@ -17,6 +17,7 @@ from .engine import Engine, install, make_user, remove_units, write_unit
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip these where nobody has said that the machine is for them; group those that may meet."""
     skip = pytest.mark.skip(reason="for a machine of its own: make check-vm")
