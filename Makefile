@@ -49,7 +49,7 @@ all: ## build build/conmon
 help: ## list the targets and variables
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
 	@printf '\n'; printf '%s\n' 'Variables: PYTHON (to build with), PREFIX ($(PREFIX)), BINDIR, LIBEXECDIR,' \
-	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, JOBS, RUNTIME (of the demo),' \
+	  'DESTDIR, MESON_OPTIONS (-Dlibpython=shared ...), PYTEST_ARGS, AREA, JOBS, RUNTIME (of the demo),' \
 	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...),' \
   'SECONDS (of soak, or of fuzz for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
 
@@ -100,7 +100,7 @@ format: dev ## format the Python code
 	$(BIN)/ruff format $(PYTHON_CODE)
 
 test: dev ## run all tests, those of an AREA (attach, rotate ...), or what PYTEST_ARGS names
-	$(PYTEST) $(if $(AREA),-k $(AREA) $(AREA_TESTS)) $(PYTEST_ARGS)
+	$(PYTEST) $(if $(AREA),-k '$(AREA)' $(AREA_TESTS)) $(PYTEST_ARGS)
 
 test-core: ## run the tests that call functions, in seconds; no program is built for them
 	@tools/build.sh --package $(MESON_OPTIONS)

@@ -97,7 +97,7 @@ class Launch:
         self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
         self.fields["epoll_fd"] = _fastio.epoll_fd()
         self.describe()
-        # last: who has read this listens for its client's go, not for a refusal
+        # last: who has read this goes on to attach, and looks for no refusal meanwhile
         if options.exec_attach:
             parent.send(attach_fd, parent.message(b"data", 0))
 

@@ -24,8 +24,8 @@ cdef extern from *:
     } conmon_leaver CONMON_LEAVER = {{0}};
 
     /* In the process that ends. Whatever libc has in memory is the child's by now: its errno, and
-       the id of its thread, which the kernel would set to 0 at our end. AddressSanitizer's notes
-       about the stack are the child's too, and know nothing of this one. */
+       the id of its thread, which the kernel would set to 0 at our end. So are AddressSanitizer's
+       notes about the stack, in a build with both. */
     __attribute__((no_sanitize("address"))) static void conmon_leave(void)
     {
         char status = 1;

@@ -92,31 +92,40 @@ cdef inline int report(Record* record) noexcept nogil:
     return failure
 
 
-cdef inline int removed(Record* record, int failure) noexcept nogil:
-    """Report why a name stays, if it does; `failure` again."""
+cdef inline bint name_stays(Record* record, int failure) noexcept nogil:
+    """Whether a name could not be removed; why is reported."""
     if failure:
         say_errno(
             record, LEVEL_ERROR, b"Failed to remove symlink for attach socket directory",
             strerror(-failure))
-    return failure
+    return failure != 0
 
 
 cdef inline bint remove_names(Record* record) noexcept nogil:
     """Remove what is still ours in bundle and socket directory; whether a name stays, reported."""
     cdef bint left = False
     if record.attach_path:
-        left = 0 != removed(record, own_name_remove(
+        left = name_stays(record, own_name_remove(
             record_text(record, record.attach_path), record.attach_path_fd))
     if record.attach_link:
-        left |= 0 != removed(record, own_name_remove(
+        left |= name_stays(record, own_name_remove(
             record_text(record, record.attach_link), record.attach_link_fd))
     if record.counters_path:
-        left |= 0 != removed(record, own_link_remove(record_text(record, record.counters_path)))
+        left |= name_stays(record, own_link_remove(record_text(record, record.counters_path)))
     return left
+
+
+cdef inline void limit_cpu_time(int seconds) noexcept nogil:
+    """SIGPROF after so many seconds of CPU time; 0: never. The limit outlives an exec."""
+    cdef itimerval limit
+    memset(&limit, 0, sizeof(limit))
+    limit.it_value.tv_sec = seconds
+    setitimer(ITIMER_PROF, &limit, NULL)
 
 
 cdef inline int conclude(Record* record) noexcept nogil:
     """What conmon/finish.py does, where it cannot; conmon's exit status."""
+    limit_cpu_time(0)  # the finish life's, which would end a long wait for the parent
     cdef int unwritten = write_exit_files(record)
     cdef int unsent = report(record)
     cdef bint left = remove_names(record)
@@ -166,14 +175,6 @@ cdef inline void exec_exit_command(Record* record) noexcept nogil:
     execve(argv[0], argv, environ)
     say_errno(record, LEVEL_ERROR, b"Failed to execute the exit command", strerror(errno))
     _exit(127)
-
-
-cdef inline void limit_cpu_time(int seconds) noexcept nogil:
-    """SIGPROF after so many seconds of CPU time; 0: never. The limit outlives an exec."""
-    cdef itimerval limit
-    memset(&limit, 0, sizeof(limit))
-    limit.it_value.tv_sec = seconds
-    setitimer(ITIMER_PROF, &limit, NULL)
 
 
 cdef inline void forget_handlers() noexcept nogil:

@@ -1,7 +1,6 @@
 """What the core uses of Linux and libc, but for what is in Cython's `libc` package.
 
-Of its `posix` package only types are used: half of this is not there, and like this each name of
-the system is in one place.
+Of its `posix` package only types are used: it has half of these, and they are to be in one place.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -13,10 +13,11 @@ from libc.errno cimport EINTR, ENOMEM, ENOSPC, errno
 from libc.stdint cimport uint32_t
 from libc.string cimport strerror
 
+from conmon.core.clock cimport pause_ms
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.kernel cimport (
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLHUP, close, epoll_ctl,
-    epoll_event, epoll_wait, nanosleep, poll, pollfd, timespec,
+    epoll_event, epoll_wait, poll, pollfd,
 )
 from conmon.core.state cimport Handler, Monitor, Source
 
@@ -143,13 +144,10 @@ cdef inline int round_of_poll(Monitor* m, int timeout_ms) noexcept nogil:
 
 cdef inline int wait_failed(Monitor* m, int failure) noexcept nogil:
     """What to do when the wait itself fails: never spin, and never end for it."""
-    cdef timespec pause
     if m.epoll >= 0:
         poll_instead(m, failure)
         return 1
-    pause.tv_sec = 0
-    pause.tv_nsec = WAIT_FAILED_MS * 1000000
-    nanosleep(&pause, NULL)
+    pause_ms(WAIT_FAILED_MS)
     return -failure
 
 

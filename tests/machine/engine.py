@@ -54,10 +54,13 @@ def install(image: Path) -> Path:
     CONMON.parent.mkdir(parents=True, exist_ok=True)
     new = CONMON.with_name(f"conmon.{os.getpid()}")
     shutil.copy(BUILT, new)
-    new.rename(CONMON)  # by another worker's tests the old one may be running
+    new.rename(CONMON)  # the other run's tests may have the old one running
     settings = Path("/etc/containers/containers.conf.d/machine.conf")
     settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(SETTINGS)
+    new = settings.with_name(f"new.{os.getpid()}")
+    new.write_text(SETTINGS)
+    new.rename(settings)
+    run("systemctl", "disable", "--now", "systemd-oomd.service", "systemd-oomd.socket", code=None)
     build_image(image, ("stty", "socat"))
     image.parent.chmod(0o755)
     for parent in image.parents[:-2]:

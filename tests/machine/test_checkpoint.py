@@ -13,7 +13,7 @@ def test_checkpoint_and_restore(root: Engine, runtime: str) -> None:
     """C5, C17: conmon starts a runtime that restores; the log goes on without a gap."""
     check = run("criu", "check", code=None)
     if check.code != 0:
-        pytest.skip(f"this kernel is not for CRIU: {check.text.strip()}")
+        pytest.skip(f"this kernel is not for CRIU: {(check.out + check.err).decode().strip()}")
     script = "i=0; while sleep 0.1; do i=$((i + 1)); echo $i; done"
     name = root.sh(script, f"--runtime={runtime}")
     root.wait_logs(name, "3")

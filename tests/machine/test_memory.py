@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .engine import Engine, run, until
+from .engine import Engine, run, show, until
 
 EAT = "tail /dev/zero"
 LIMIT = ("--memory", "20m", "--memory-swap", "20m")
@@ -22,22 +23,31 @@ def test_process_is_killed(owner: Engine, runtime: str, script: str, code: int) 
     assert owner.inspect(name)["State"]["OOMKilled"]
 
 
-def test_systemd_oomd(root: Engine) -> None:
-    """C15, C16: who is killed for pressure on memory ends with 137; the kernel killed nobody."""
+@pytest.fixture
+def oomd() -> Iterator[None]:
+    """systemd-oomd, which kills in machine.slice where memory is short for a second."""
     settings = ("ManagedOOMMemoryPressure=kill", "ManagedOOMMemoryPressureLimit=1%",
                 "ManagedOOMMemoryPressureDurationSec=1s")  # fmt: skip
     run("systemctl", "start", "systemd-oomd.service")
+    assert show("systemd-oomd.service", "ActiveState")["ActiveState"] == "active"
     run("systemctl", "set-property", "--runtime", "machine.slice", *settings)
+    yield
+    run("systemctl", "set-property", "--runtime", "machine.slice", "ManagedOOMMemoryPressure=auto")
+    run("systemctl", "stop", "systemd-oomd.service", "systemd-oomd.socket")
+
+
+@pytest.mark.usefixtures("oomd")
+def test_systemd_oomd(root: Engine) -> None:
+    """C15, C16: who is killed for pressure on memory ends with 137; the kernel killed nobody."""
     name = root.sh(f"until test -e /go; do sleep 0.1; done; exec {EAT}")
     full_id = root.inspect(name)["Id"]
     # the kernel slows it down there, and kills nobody
     run("systemctl", "set-property", "--runtime", f"libpod-{full_id}.scope", "MemoryHigh=20M")
-    root("exec", name, "touch", "/go")
+    root("exec", name, "touch", "/go", code=None)  # it may be killed before podman has ended
     assert root.wait(name) == 137
     assert not root.inspect(name)["State"]["OOMKilled"]
-    run("systemctl", "set-property", "--runtime", "machine.slice", "ManagedOOMMemoryPressure=auto")
-    journal = run("journalctl", "--unit=systemd-oomd", "--output=cat", "--no-pager").text
-    assert f"libpod-{full_id}" in journal
+    journal = ("journalctl", "--unit=systemd-oomd", "--output=cat", "--no-pager")
+    until(lambda: f"libpod-{full_id}" in run(*journal).text, "systemd-oomd's message")
 
 
 def test_cgroup_is_killed(root: Engine) -> None:

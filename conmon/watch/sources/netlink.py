@@ -88,6 +88,11 @@ class EventSocket:
         overrun, self._overrun = self._overrun, False
         return lost, overrun
 
+    def forget_overruns(self) -> None:
+        """From here on what is lost is missed."""
+        self.overruns = 0
+        self._overrun = False
+
     def close(self) -> None:
         """End the subscription."""
         self._socket.close()

@@ -168,6 +168,7 @@ class ProcConnector(EventSocket):
                     _, number, what, cpu, *_ = _EVENT.unpack_from(self.buffer)
                     if cpu != _NO_CPU and what != _NONE:
                         self._sequences.take(cpu, number)
+                        self.forget_overruns()
                         return
 
     def drain(self, sink: Sink, limit: int = 1024) -> bool:
