@@ -39,7 +39,7 @@ def test_names_of_the_kernel() -> None:
 
 def test_functions() -> None:
     """Each function and class of the package is named somewhere else, too."""
-    files = [*TOP.glob("conmon/**/*.py"), *TOP.glob("conmon/**/*.p[xy]*")]
+    files = [*TOP.glob("conmon/**/*.py"), *TOP.glob("conmon/**/*.p[xy][xdi]")]
     words = Counter(
         word
         for path in {*files, *TOP.glob("tests/**/*.py"), *TOP.glob("tests/fuzz/*.p*")}
