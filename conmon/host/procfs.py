@@ -116,15 +116,15 @@ def comm(pid: int) -> bytes:
     return read(pid, "comm").rstrip(b"\n")
 
 
-def argv(pid: int) -> list[bytes]:
+def argv(pid: int, root: str = "/proc") -> list[bytes]:
     """The arguments of a process; none of a kernel thread or zombie. ProcessLookupError."""
-    data = read(pid, "cmdline", 1 << 20)
+    data = read(pid, "cmdline", 1 << 20, root)
     return data.removesuffix(b"\0").split(b"\0") if data else []
 
 
-def command_line(pid: int) -> list[str]:
+def command_line(pid: int, root: str = "/proc") -> list[str]:
     """The same as text, in which every byte is kept (os.fsdecode). ProcessLookupError."""
-    return [os.fsdecode(word) for word in argv(pid)]
+    return [os.fsdecode(word) for word in argv(pid, root)]
 
 
 def children(pid: int) -> list[int]:

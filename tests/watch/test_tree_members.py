@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from conmon.host import procfs
+from conmon.oci.monitors import monitor_of
 from conmon.watch.tree.containers import RuntimeStates
-from conmon.watch.tree.members import Members, name_of, own_cgroups
+from conmon.watch.tree.members import Members, own_cgroups
 from conmon.watch.tree.procfs import MAX_ARGV, ProcFs
 
 ID = "0123abcd"
@@ -157,9 +159,38 @@ def test_name_from_the_monitor(proc: FakeProc, name: tuple[str, ...]) -> None:
     proc.add(40, 1, argv=monitor)
     proc.add(41, 40, argv=("runc", "create", ID))
     proc.add(INIT, 41)
-    assert name_of(proc.fs, INIT) == "web"
+    assert proc.fs.monitor_name(INIT, ID) == "web"
     proc.add(OTHER, 1)
-    assert name_of(proc.fs, OTHER) is None
+    assert proc.fs.monitor_name(OTHER, ID) is None
+
+
+def test_monitor_when_the_runtime_ends_meanwhile(
+    proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime ends while it is looked at: the container is the monitor's own child then."""
+    proc.add(40, 1, argv=("/usr/bin/conmon", "-c", ID, "-n", "web", "-r", "runc"))
+    proc.add(41, 40, argv=("runc", "create", ID))
+    proc.add(INIT, 41)
+    read = procfs.command_line
+
+    def command_line(pid: int, root: str) -> list[str]:
+        if pid == 41 and (proc.root / "41").exists():
+            shutil.rmtree(proc.root / "41")
+            shutil.rmtree(proc.root / str(INIT))
+            proc.add(INIT, 40)
+        return read(pid, root)
+
+    monkeypatch.setattr(procfs, "command_line", command_line)
+    pid, call = monitor_of(INIT, ID, str(proc.root))
+    assert pid == 40 and call is not None and call.name == "web"
+
+
+def test_no_monitor(proc: FakeProc) -> None:
+    """Neither a process without parent, nor another container's, nor one that is gone has one."""
+    proc.add(40, HOST, argv=("conmon", "-c", "other", "-n", "web", "-r", "runc"))
+    proc.add(INIT, 40)
+    for pid in (HOST, INIT, SESSION):
+        assert monitor_of(pid, ID, str(proc.root)) == (0, None)
 
 
 def state(root: Path, name: str, file: str, content: object) -> Path:

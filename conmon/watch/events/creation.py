@@ -9,9 +9,9 @@ from conmon.host import procfs
 from conmon.host.namespaces import PidSpace
 from conmon.host.place import Place
 from conmon.oci import argv, bundles, states
+from conmon.oci.monitors import monitor_of
 from conmon.watch.events.execve import Execve, NotHeldError
 from conmon.watch.events.holds import Hold
-from conmon.watch.events.running import monitor_of
 
 _PID_SIZE = 32
 
@@ -61,7 +61,7 @@ class Creation:
         self.pid_file = self._place.path(call.pid_file) if call.pid_file else ""
         self._stale = self._place.identity(self.pid_file) if call.pid_file else None
         self.conmon_pid, self.name = 0, ""
-        self._take_monitor(caller.status.ppid)
+        self._take_monitor(caller.pid)
         self.config: str | None = None
         self.bundle = ""
         if call.verb is not argv.Verb.START:
@@ -80,7 +80,7 @@ class Creation:
         if stat is None or (made_here and stat.start < self._born):
             return None
         if not self.conmon_pid:
-            self._take_monitor(stat.ppid)
+            self._take_monitor(pid)
         return pid, stat.start
 
     def is_of_same(self, other: Creation) -> bool:
@@ -105,9 +105,10 @@ class Creation:
         self._place.close()
 
     def _take_monitor(self, pid: int) -> None:
-        """Take the monitor from among a process and its ancestors."""
-        self.conmon_pid, name = monitor_of(pid, self.container_id)
-        self.name = name or self.name
+        """Take the monitor that a process was made by."""
+        self.conmon_pid, call = monitor_of(pid, self.container_id)
+        if call is not None and call.name:
+            self.name = call.name
 
     def _take_bundle(self, bundle: str) -> None:
         self.bundle = bundle

@@ -12,6 +12,7 @@ from conmon.host import procfs
 from conmon.host.namespaces import PidSpace
 from conmon.host.place import Place
 from conmon.oci import argv, bundles, states
+from conmon.oci.monitors import monitor_of
 from conmon.oci.states import State
 from conmon.watch.events.types import Source
 
@@ -36,11 +37,11 @@ def look(place: Place, state: State) -> Running | None:
         return None
     if stat.state == "Z" or state.start_time not in (None, stat.start):
         return None
-    monitor_pid, name = monitor_of(stat.ppid, state.container_id)
+    monitor_pid, call = monitor_of(state.pid, state.container_id)
     config = bundles.read_config(place, state.bundle) if state.bundle else None
     fields = {
         "container_id": state.container_id,
-        "container_name": name or bundles.name_of(bundles.parse_config(config)),
+        "container_name": (call and call.name) or bundles.name_of(bundles.parse_config(config)),
         "container_pid": state.pid,
         "start_time": stat.start,
         "bundle": state.bundle,
@@ -82,8 +83,8 @@ def _monitored(pid: int, call: argv.MonitorCall) -> Running | None:
             return None
         container_pid = pids.translate(int(text))
         stat = procfs.stat(container_pid)
-        # any process may have any command line; this one has the container for its child
-        if stat.ppid != pid or stat.state == "Z":
+        # any process may have any command line; this one has the container below it
+        if monitor_of(container_pid, call.container_id)[0] != pid or stat.state == "Z":
             return None
         bundle = place.path(call.bundle)
         config = bundles.read_config(place, bundle)
@@ -110,19 +111,3 @@ def names(place: Place, root: str) -> list[str]:
         return [name for name in sorted(os.listdir(fd)) if argv.is_container_id(name)]
     finally:
         os.close(fd)
-
-
-def monitor_of(pid: int, container_id: str, generations: int = 3) -> tuple[int, str]:
-    """The monitor of a container among `pid` and its ancestors: its pid and the name it was given.
-
-    A runtime's wrapper may stand between. (0, "") if there is none.
-    """
-    try:
-        for _ in range(generations):
-            call = argv.monitor_call(procfs.command_line(pid))
-            if call is not None and call.container_id == container_id:
-                return pid, call.name
-            pid = procfs.stat(pid).ppid
-    except OSError:
-        pass
-    return 0, ""

@@ -13,7 +13,7 @@ from typing import Protocol
 from conmon.watch.tree.containers import RuntimeStates
 from conmon.watch.tree.engine import TreeEngine
 from conmon.watch.tree.events import ContainerInfo, LostEvent, SyncEvent, TreeEvent, TreeStats
-from conmon.watch.tree.members import Members, ProcLook, name_of
+from conmon.watch.tree.members import Members, ProcLook
 from conmon.watch.tree.procfs import ProcFs, ticks_to_mono
 from conmon.watch.tree.reconcile import reconcile, refresh
 
@@ -256,7 +256,7 @@ class TreeKeeper:
             return False
         self._members.identify(info.pid, info.id)
         if info.name is None:
-            info = dataclasses.replace(info, name=name_of(self._procfs, info.pid))
+            info = dataclasses.replace(info, name=self._procfs.monitor_name(info.pid, info.id))
         if self.engine.add_container(
             info,
             ticks_to_mono(stat.start),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from conmon.oci import argv
 from conmon.watch.tree.node import Description
 from conmon.watch.tree.procfs import ProcFs
 
@@ -122,24 +121,6 @@ class Members:
                     return init
                 path = path.rpartition("/")[0]
         return None
-
-
-def name_of(procfs: ProcFs, init: int) -> str | None:
-    """The name that a container's monitor was told (conmon -n), or None.
-
-    The monitor is the parent of init, or the grandparent as long as the runtime is at work.
-    """
-    pid = init
-    for _ in range(3):
-        stat = procfs.stat(pid)
-        if stat is None or stat.ppid <= 1:
-            return None
-        pid = stat.ppid
-        words = procfs.argv(pid) or ("",)
-        if words[0].rpartition("/")[2] == "conmon":
-            call = argv.monitor_call(words)
-            return call.name or None if call else None
-    return None
 
 
 class ProcLook:

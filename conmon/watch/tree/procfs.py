@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from conmon.host import procfs
+from conmon.oci.monitors import monitor_of
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 #: Longest argv that is kept, in bytes: it is for people to read, and memory is bounded.
@@ -71,6 +72,11 @@ class ProcFs:
         """The pid in the process's own pid namespace."""
         _, found, rest = self._read(pid, "status", 16384).partition(b"\nNSpid:")
         return int(rest.partition(b"\n")[0].split()[-1]) if found else None
+
+    def monitor_name(self, pid: int, container_id: str) -> str | None:
+        """The name that a container's monitor was told (conmon -n), by the container's init."""
+        _, call = monitor_of(pid, container_id, self._root)
+        return call.name or None if call is not None else None
 
     def is_process(self, pid: int) -> bool:
         """True for the pid of a live process, False for the tid of a thread."""
