@@ -35,13 +35,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def root(installed: Path) -> Engine:
     """podman as root, with the settings that a system has."""
-    return Engine(None, installed)
+    return Engine(None, installed, "runc")
 
 
 @pytest.fixture(scope="session")
 def user(installed: Path) -> Engine:
     """podman as a user who has a service manager of his own."""
-    return Engine(make_user(), installed)
+    return Engine(make_user(), installed, "crun")
 
 
 @pytest.fixture(params=["root", "rootless"])
@@ -49,13 +49,6 @@ def owner(request: pytest.FixtureRequest) -> Engine:
     """podman as root, and as a user."""
     engine: Engine = request.getfixturevalue("root" if request.param == "root" else "user")
     return engine
-
-
-@pytest.fixture(params=["crun", "runc"])
-def runtime(request: pytest.FixtureRequest) -> str:
-    """Options' value: the OCI runtime."""
-    name: str = request.param
-    return name
 
 
 @pytest.fixture(autouse=True)

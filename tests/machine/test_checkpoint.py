@@ -6,16 +6,18 @@ import signal
 
 import pytest
 
-from .engine import Engine, run, until
+from .engine import IMAGE, Engine, run, until
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
 def test_checkpoint_and_restore(root: Engine, runtime: str) -> None:
     """C5, C17: conmon starts a runtime that restores; the log goes on without a gap."""
     check = run("criu", "check", code=None)
     if check.code != 0:
         pytest.skip(f"this kernel is not for CRIU: {(check.out + check.err).decode().strip()}")
     script = "i=0; while sleep 0.1; do i=$((i + 1)); echo $i; done"
-    name = root.sh(script, f"--runtime={runtime}")
+    name = root.name()
+    root(f"--runtime={runtime}", "run", "-d", "--name", name, IMAGE, "sh", "-c", script)
     root.wait_logs(name, "3")
     root("container", "checkpoint", name)
     state = root.inspect(name)["State"]

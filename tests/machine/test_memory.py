@@ -16,9 +16,9 @@ LIMIT = ("--memory", "20m", "--memory-swap", "20m")
 @pytest.mark.parametrize(
     ("script", "code"), [(f"exec {EAT}", 137), (f"{EAT}; exit 3", 3)], ids=["first", "another"]
 )
-def test_process_is_killed(owner: Engine, runtime: str, script: str, code: int) -> None:
+def test_process_is_killed(owner: Engine, script: str, code: int) -> None:
     """C15: podman knows of a kill of any process; the code is that of the first one."""
-    name = owner.sh(script, f"--runtime={runtime}", *LIMIT)
+    name = owner.sh(script, *LIMIT)
     assert owner.wait(name) == code
     assert owner.inspect(name)["State"]["OOMKilled"]
 

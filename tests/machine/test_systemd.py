@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from .engine import CONMON, IMAGE, Engine, run, until
 
 
@@ -17,6 +19,7 @@ def test_system(owner: Engine) -> None:
     assert (info["conmon"]["path"], info["logDriver"]) == (str(CONMON), "journald")
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
 def test_run(owner: Engine, runtime: str) -> None:
     """C17, C12: output, errors and exit code of a container."""
     result = owner(
@@ -26,44 +29,44 @@ def test_run(owner: Engine, runtime: str) -> None:
     assert (result.out, result.err) == (b"out\n", b"err\n")
 
 
-def test_log_in_the_journal(owner: Engine, runtime: str) -> None:
+def test_log_in_the_journal(owner: Engine) -> None:
     """C18, C21.5: podman finds every line in the journal, in its order."""
-    name = owner.sh("seq 1000; printf end; exit 3", f"--runtime={runtime}")
+    name = owner.sh("seq 1000; printf end; exit 3")
     assert owner.wait(name) == 3
     wanted = [*map(str, range(1, 1001)), "end"]
     until(lambda: owner.logs(name)[-1:] == ["end"], "the last line")
     assert owner.logs(name) == wanted
 
 
-def test_exec(owner: Engine, runtime: str) -> None:
+def test_exec(owner: Engine) -> None:
     """C6.3, C12.4: input, output and exit code of a session."""
-    name = owner.sh("exec sleep 1000", f"--runtime={runtime}")
+    name = owner.sh("exec sleep 1000")
     result = owner("exec", "-i", name, "sh", "-c", "cat; exit 9", stdin=b"in\n" * 1000, code=9)
     assert result.out == b"in\n" * 1000
 
 
-def test_cgroup_of_the_monitor(owner: Engine, runtime: str) -> None:
+def test_cgroup_of_the_monitor(owner: Engine) -> None:
     """D1: podman puts monitor and container into scopes of their own."""
-    name = owner.sh("exec sleep 1000", f"--runtime={runtime}")
+    name = owner.sh("exec sleep 1000")
     state = owner.inspect(name)["State"]
     where = [Path(f"/proc/{state[pid]}/cgroup").read_text() for pid in ("Pid", "ConmonPid")]
     assert "libpod-" in where[0] and "libpod-conmon" in where[1]
 
 
-def test_stop_and_kill(owner: Engine, runtime: str) -> None:
+def test_stop_and_kill(owner: Engine) -> None:
     """C16: the signal's handler ends the container with its code; SIGKILL is 137."""
     name = owner.sh("trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done")
     owner.wait_logs(name, "up")
     owner("stop", "--time", "100", name)
     assert owner.wait(name) == 5
-    name = owner.sh("exec sleep 1000", f"--runtime={runtime}")
+    name = owner.sh("exec sleep 1000")
     owner("kill", name)
     assert owner.wait(name) == 128 + signal.SIGKILL
 
 
-def test_pause(owner: Engine, runtime: str) -> None:
+def test_pause(owner: Engine) -> None:
     """C4.18: a container that stands still has not ended; it goes on, and its end is seen."""
-    name = owner.sh("i=0; while sleep 0.1; do i=$((i + 1)); echo $i; done", f"--runtime={runtime}")
+    name = owner.sh("i=0; while sleep 0.1; do i=$((i + 1)); echo $i; done")
     owner.wait_logs(name, "2")
     owner("pause", name)
     assert owner.inspect(name)["State"]["Status"] == "paused"
