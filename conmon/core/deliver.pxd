@@ -61,8 +61,6 @@ cdef inline void deliver(Monitor* m) noexcept nogil:
     if m.leave != NULL:
         m.leave()
     m.epoll = epoll_create1(EPOLL_CLOEXEC)
-    m.armed = NULL
-    m.timers = NULL
     source_init(&m.listener, -1, NULL)
     m.input.pending = NULL
     while client != NULL:

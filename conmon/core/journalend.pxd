@@ -81,9 +81,6 @@ cdef inline void journal_stay(Monitor* m) noexcept nogil:
     c_signal(SIGPIPE, SIG_IGN)
     if m.leave != NULL:
         m.leave()
-    m.epoll = -1  # closed, as all else that was waited for
-    m.armed = NULL
-    m.timers = NULL
     journal_wait(m, PATIENCE, 0)
     journal_lose(m)
     _exit(0)

@@ -97,6 +97,15 @@ cdef inline void source_close(Monitor* m, Source* source) noexcept nogil:
         source.fd = -1
 
 
+cdef inline void loop_end(Monitor* m) noexcept nogil:
+    """Wait for nothing any more, neither fd nor timer. What is read later needs a loop anew."""
+    if m.epoll >= 0:
+        close(m.epoll)
+    m.epoll = -1
+    m.armed = NULL
+    m.timers = NULL
+
+
 cdef inline void handle_ready(Monitor* m, Source* source, uint32_t ready) noexcept nogil:
     """Call the handler, unless an earlier one of this round has ended the wait for what came."""
     ready &= source.events | EPOLLERR | EPOLLHUP

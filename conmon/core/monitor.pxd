@@ -24,7 +24,7 @@ from conmon.core.kernel cimport (
 from conmon.core.logfile cimport log_open
 from conmon.core.logsync cimport log_sync
 from conmon.core.logwrite cimport log_finish, log_flush
-from conmon.core.loop cimport dispatch, source_close, source_init, watch
+from conmon.core.loop cimport dispatch, loop_end, source_close, source_init, watch
 from conmon.core.notify cimport notify_close, notify_drain, on_notify
 from conmon.core.oom cimport oom_check, oom_open
 from conmon.core.reaper cimport (
@@ -83,11 +83,13 @@ cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
     journal_open(m)
 
 
-cdef inline void monitor_close(Monitor* m) noexcept nogil:
-    """Give back what the monitor took, in a process that goes on."""
+cdef inline void monitor_rest(Monitor* m) noexcept nogil:
+    """Wait for nothing more, and give memory back: before the forks, whose children would have it.
+
+    Clients, journal and log are still there for those.
+    """
     notify_close(m)
-    source_close(m, &m.signals)
-    close(m.epoll)
+    loop_end(m)
     buffers_give_back(True)
 
 
@@ -197,7 +199,7 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     journal_finish(m)
     clients_release(m)
     listener_close(m.listener.fd)
-    monitor_close(m)
+    monitor_rest(m)
     # Only what the finish life needs goes on. The caller's own fds, published ports among them,
     # are closed here too: they must be free before anybody sees the exit (C17.6). And before the
     # forks: a child would hold them for a moment longer.
