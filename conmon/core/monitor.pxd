@@ -9,7 +9,6 @@ from conmon.core.buffers cimport (
 from conmon.core.attach cimport (
     accept_last, accept_waiting, clients_free_retired, on_listener, on_patience, on_stdin,
 )
-from conmon.core.clock cimport now_ms
 from conmon.core.closefds cimport close_all_but
 from conmon.core.control cimport control_take_early, on_lines
 from conmon.core.counters cimport record_publish
@@ -41,7 +40,7 @@ from conmon.core.timer cimport timer_set, timers_left, timers_run
 cdef enum:
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
     IDLE_AFTER = 20        # ms without an event until memory is given back
-    LEAVE_AFTER = 500      # ms until the launch life's is, also without a pause
+    LEAVE_AFTER = 50       # ms until what the launch life has left is given back
 
 
 cdef inline void block_signals() noexcept nogil:
@@ -153,30 +152,21 @@ cdef inline void give_buffers_back(Monitor* m) noexcept nogil:
 
 
 cdef inline void leave_launch(Monitor* m) noexcept nogil:
-    """Give back what the launch life has left.
-
-    Not at once: a container that ends before, as most exec sessions do, needs it for its finish
-    life, and what both have in common is not done twice.
-    """
-    if m.leave != NULL:
-        m.leave()
+    """Give back what the launch life has left."""
+    m.leave()
     m.leave = NULL
 
 
 cdef inline void run(Monitor* m) noexcept nogil:
     """Until the container has ended. Idle, this sleeps for good: no timer is set then."""
     cdef int idle, happened
-    m.leave_at = now_ms() + LEAVE_AFTER
     while m.running:
-        idle = IDLE_AFTER if m.touched > KEEP_BUFFERS or m.leave != NULL else -1
+        idle = IDLE_AFTER if m.touched > KEEP_BUFFERS else -1
         happened = dispatch(m, timers_left(m, idle))
         if happened < 0:
             reap(m)
         if happened == 0 and idle >= 0:
             give_buffers_back(m)
-            leave_launch(m)
-        elif m.leave != NULL and now_ms() >= m.leave_at:
-            leave_launch(m)
         timers_run(m)
         clients_free_retired(m)
         streams_arm(m)
@@ -222,6 +212,9 @@ cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
     record = record_publish(record)
     monitor_open(&m, record)
     m.leave = leave
+    if leave != NULL:
+        # Not at once: a session that ends before then needs it again for its finish life.
+        timer_set(&m, &m.leaving, leave_launch, LEAVE_AFTER)
     find_container(&m)
     oom_open(&m)
     accept_waiting(&m)

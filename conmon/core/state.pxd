@@ -158,8 +158,7 @@ cdef struct Journal:
 
 cdef struct Monitor:
     Record* record
-    Leave leave               # what the launch life has left is given back when the monitor is
-    int64_t leave_at          # idle for the first time, or at this time, in ms; NULL: it was
+    Leave leave               # gives back what the launch life has left in memory; NULL: done
     int epoll                 # -1: poll(2) waits
     Source* armed
     Timer* timers
@@ -189,6 +188,7 @@ cdef struct Monitor:
     Source signals
     Source listener
     Timer timeout
+    Timer leaving             # until `leave` is called
     Timer patience            # set while a client is stalled, under `drop`
     Source pidfd
     Oom oom
