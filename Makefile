@@ -40,7 +40,7 @@ ORDINARY = build/meson/conmon-linked
 .NOTPARALLEL:
 .PHONY: all help deps install podman crio uninstall demo check lint format test test-core \
 	test-ordinary test-podman many fuzz faults faults-page soak check-sanitized dev contract \
-	bench bench-quick bench-instructions bench-page bench-dev \
+	bench bench-quick bench-system bench-instructions bench-page bench-dev \
 	system check-system check-vm check-everywhere clean clean-systems
 
 all: ## build build/conmon
@@ -105,7 +105,7 @@ test: dev ## run all tests, those of an AREA (attach, rotate ...), or what PYTES
 test-core: ## run the tests that call functions, in a minute; no program is built for them
 	@tools/build.sh --package $(MESON_OPTIONS)
 	@$(BIN)/python tools/venv.py build/venv dev ctl
-	$(PYTEST) tests/core tests/unit $(PYTEST_ARGS)
+	$(PYTEST) --dist load tests/core tests/unit $(PYTEST_ARGS)
 
 test-ordinary: dev ## run the contract's tests with a conmon whose interpreter starts the ordinary way
 	[ ! -e $(ORDINARY) ] || $(PYTEST) tests/contract --conmon $(ORDINARY) $(PYTEST_ARGS)
@@ -150,6 +150,11 @@ bench-quick: bench-dev ## the same with fewer samples: 2 minutes
 
 bench-instructions: all ## count instructions beside C conmon; needs valgrind, minds no noise
 	@$(BIN)/python -m bench.instructions build/conmon /usr/bin/conmon $(PEERS)
+
+bench-system: ## measure beside the C conmon of another system, for docs/benchmarks.md: SYSTEM=testing
+	@tools/lay-system.sh $(SYSTEM)
+	@tools/in-system.sh $(SYSTEM) make --no-print-directory bench BENCH_ARGS='$(BENCH_ARGS)'
+	@cp build/systems/$(SYSTEM)/src/build/bench/results.json bench/results-$(SYSTEM).json
 
 bench-page: ## make docs/benchmarks.md and README's table; anew from RESULTS=build/bench/results.json
 	@$(BIN)/python tools/venv.py build/venv bench

@@ -1,7 +1,8 @@
 """docs/benchmarks.md from the results of a run: python -m bench.page RESULTS.json PAGE.md
 
 The template is page.md; words that belong to single goals and rows are in notes.toml. The plots
-go into a directory called like the page without its suffix.
+go into a directory called like the page without its suffix. Results of other systems, beside
+another C conmon, stand next to RESULTS.json as RESULTS-SYSTEM.json.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import string
 import sys
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bench import PROJECT, words
@@ -101,6 +102,19 @@ def _worse(results: Results) -> str:
     return "\n".join(out) or "In none of the figures of this run."
 
 
+def _elsewhere(runs: Sequence[Results]) -> str:
+    """Our ratios to the C conmon of each run, for all goals that are such a ratio."""
+    head = ["work", "figure", *(f"{run.label('peer')}, {run.machine['system']}" for run in runs)]
+    lines = []
+    for goal in GOALS:
+        if goal.kind == "ratio" and goal.beside == "peer":
+            found = [(run, verdict(run, goal)) for run in runs]
+            cells = [words.value_text(run, one) if one else "" for run, one in found]
+            lines.append([_title(runs[0], goal), goal.measure, *cells])
+    taken = [f"{run.machine['system']}: {run.taken}" for run in runs]
+    return _table(head, lines) + f"\n\nTaken {'; '.join(taken)}."
+
+
 def _plots(results: Results, drawn: Collection[str], directory: str) -> str:
     out = []
     for name in drawn:
@@ -150,8 +164,15 @@ def _script(path: str) -> str:
     return f"[`{path}`](../{path})"
 
 
-def text(results: Results, drawn: Collection[str], directory: str) -> str:
-    """The page. `drawn` are the names of the plots in the directory."""
+def elsewhere(path: Path) -> list[Results]:
+    """The runs of other systems, next to the results of this path."""
+    return [read(other) for other in sorted(path.parent.glob(f"{path.stem}-*.json"))]
+
+
+def text(
+    results: Results, drawn: Collection[str], directory: str, others: Sequence[Results] = ()
+) -> str:
+    """The page. `drawn` are the names of the plots in the directory; `others`: other systems."""
     notes: Notes = tomllib.loads((HERE / "notes.toml").read_text())
     return string.Template((HERE / "page.md").read_text()).substitute(
         machine=_machine(results),
@@ -159,6 +180,7 @@ def text(results: Results, drawn: Collection[str], directory: str) -> str:
         goals=_goals(results),
         missed=_missed(results, notes),
         worse=_worse(results),
+        elsewhere=_elsewhere([results, *others]),
         plots=_plots(results, drawn, directory),
         rows="\n\n".join(_row(results, row, notes) for row in results.rows),
     )
@@ -172,7 +194,7 @@ def main() -> int:
 
     results, path = read(Path(sys.argv[1])), Path(sys.argv[2])
     drawn = plots.draw(results, path.with_suffix(""))
-    path.write_text(text(results, drawn, path.stem))
+    path.write_text(text(results, drawn, path.stem, elsewhere(Path(sys.argv[1]))))
     print(f"wrote {os.path.relpath(path.absolute(), PROJECT)}")
     return 0
 

@@ -25,7 +25,7 @@ def results(ours: list[float], peer: list[float], measure: Measure = TIME) -> Re
         {"key": key, "label": label, "program": "conmon", "bytes": "1", "sha256": "0" * 64}
         for key, label in labels.items()
     ]
-    return Results("today", False, {"kernel": "6.1"}, subjects, [row])
+    return Results("today", False, {"kernel": "6.1", "system": "some"}, subjects, [row])
 
 
 @pytest.mark.parametrize(("part", "expected"), [(0, 1), (0.25, 2), (0.5, 3), (0.99, 4.96), (1, 5)])
@@ -121,11 +121,20 @@ def test_unknown_measure() -> None:
 def test_page_says_where_the_peer_wins() -> None:
     """Benchmarks: a figure that is worse than C conmon's is listed, in either direction."""
     worse = page.text(results([5], [4]), [], "benchmarks").split("## Where C conmon wins")[1]
-    assert "time: 5.00 ms of ours against 4.00, 1.25×" in worse.split("## Figures")[0]
+    assert "time: 5.00 ms of ours against 4.00, 1.25×" in worse.split("## Beside")[0]
     slower = page.text(results([3], [4], SPEED), [], "benchmarks").split("conmon wins\n")[1]
-    assert "MB/s: 3.00 MB/s of ours against 4.00, 0.750×" in slower.split("## Figures")[0]
+    assert "MB/s: 3.00 MB/s of ours against 4.00, 0.750×" in slower.split("## Beside")[0]
     better = page.text(results([3], [4]), [], "benchmarks").split("## Where C conmon wins")[1]
-    assert better.split("## Figures")[0].strip() == "In none of the figures of this run."
+    assert better.split("## Beside")[0].strip() == "In none of the figures of this run."
+
+
+def test_page_shows_other_systems() -> None:
+    """Benchmarks: a run beside another C conmon has a column of its own, as far as it went."""
+    other = results([6], [3])
+    other.machine["system"] = "another"
+    text = page.text(results([5], [4]), [], "benchmarks", [other])
+    part = text.split("## Beside other C conmons")[1].split("## Figures")[0]
+    assert "another |" in part and "| 1.25× | 2.00× |" in part
 
 
 def test_page_shows_all_goals() -> None:
@@ -151,9 +160,11 @@ def test_published_page_is_current() -> None:
 
     So no figure in them was written by hand, and each plot that is shown is there.
     """
-    published = read(PROJECT / "bench" / "results.json")
+    path = PROJECT / "bench" / "results.json"
+    published, others = read(path), page.elsewhere(path)
     docs = PROJECT / "docs"
-    assert (docs / "benchmarks.md").read_text() == page.text(published, page.PLOTS, "benchmarks")
+    found = page.text(published, page.PLOTS, "benchmarks", others)
+    assert (docs / "benchmarks.md").read_text() == found
     read_me = (PROJECT / "README.md").read_text()
     assert read_me == readme.replaced(read_me, published)
     files = {path.name for path in (docs / "benchmarks").iterdir()}
