@@ -24,6 +24,19 @@ def test_process_is_killed(owner: Engine, script: str, code: int) -> None:
 
 
 @pytest.fixture
+def swap() -> Iterator[None]:
+    """What systemd-oomd goes by is reclaim, and without swap nothing of a process is reclaimed."""
+    path = Path("/var/tmp/swap")
+    run("fallocate", "--length", "512M", str(path))
+    path.chmod(0o600)
+    run("mkswap", str(path))
+    run("swapon", str(path))
+    yield
+    run("swapoff", str(path))
+    path.unlink()
+
+
+@pytest.fixture
 def oomd() -> Iterator[None]:
     """systemd-oomd, which kills in machine.slice where memory is short for a second."""
     settings = ("ManagedOOMMemoryPressure=kill", "ManagedOOMMemoryPressureLimit=1%",
@@ -36,7 +49,7 @@ def oomd() -> Iterator[None]:
     run("systemctl", "stop", "systemd-oomd.service", "systemd-oomd.socket")
 
 
-@pytest.mark.usefixtures("oomd")
+@pytest.mark.usefixtures("swap", "oomd")
 def test_systemd_oomd(root: Engine) -> None:
     """C15, C16: who is killed for pressure on memory ends with 137; the kernel killed nobody."""
     name = root.sh(f"until test -e /go; do sleep 0.1; done; exec {EAT}")
