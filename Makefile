@@ -102,7 +102,7 @@ format: dev ## format the Python code
 test: dev ## run all tests, those of an AREA (attach, rotate ...), or what PYTEST_ARGS names
 	$(PYTEST) $(if $(AREA),-k '$(AREA)' $(AREA_TESTS)) $(PYTEST_ARGS)
 
-test-core: ## run the tests that call functions, in a minute; no program is built for them
+test-core: ## run the tests that call functions, in half a minute; no program is built for them
 	@tools/build.sh --package $(MESON_OPTIONS)
 	@$(BIN)/python tools/venv.py build/venv dev ctl
 	$(PYTEST) --dist load tests/core tests/unit $(PYTEST_ARGS)
