@@ -16,11 +16,11 @@ RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
 SECONDS ?= 600
 AREA ?=
-AREA_TESTS = tests/core tests/unit tests/contract tests/podman tests/ctl tests/watch
+AREA_TESTS = tests/core tests/unit tests/contract tests/real_podman tests/ctl tests/watch
 SYSTEM ?= debian13
 SYSTEMS ?= here debian13 testing vm
 # What depends on the system. The rest is the same everywhere, or too slow for every system.
-SYSTEM_TESTS = tests/unit tests/core tests/contract tests/podman tests/differential tests/ctl tests/watch
+SYSTEM_TESTS = tests/unit tests/core tests/contract tests/real_podman tests/differential tests/ctl tests/watch
 export PYTHON
 
 # Most tests wait for half of their time.
@@ -111,7 +111,7 @@ test-ordinary: dev ## run the contract's tests with a conmon whose interpreter s
 	[ ! -e $(ORDINARY) ] || $(PYTEST) tests/contract --conmon $(ORDINARY) $(PYTEST_ARGS)
 
 test-podman: dev ## run the tests with podman only
-	$(PYTEST) tests/podman $(PYTEST_ARGS)
+	$(PYTEST) tests/real_podman $(PYTEST_ARGS)
 
 many: dev ## run 10,000 containers, 10,000 sessions and 1,000 monitors at one time
 	$(BIN)/python -P -m pytest tests/contract/test_many.py --many 10000 -o timeout=3600

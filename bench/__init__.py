@@ -1,7 +1,7 @@
 """Benchmarks: this conmon beside others, in one run. `python -m bench --help`, docs/benchmarks.md.
 
 `rows/` has one module for each kind of work that is measured; goals.py has what we want of them.
-The containers are those of the tests: tests/standin and tests/podman.
+The containers are those of the tests: tests/standin and tests/real_podman.
 """
 
 from __future__ import annotations

@@ -11,7 +11,15 @@ from harness import Container, Guard, conmon_version, is_peer
 from harness_os import ordinary_signals
 from hypothesis import HealthCheck, settings
 
-BUILT = Path(__file__).resolve().parent.parent / "build" / "conmon"
+HERE = Path(__file__).resolve().parent
+BUILT = HERE.parent / "build" / "conmon"
+#: marker -> what has it: directories and files
+MARKED = {
+    "podman": ("ctl/test_podman.py", "machine", "proof/test_podman.py", "real_podman",
+               "watch/test_tree_podman.py"),
+    "root": ("ctl/test_podman.py", "machine", "proof/test_podman.py", "real_podman", "watch"),
+    "slow": ("build", "contract/test_many.py", "faults", "fuzz", "proof"),
+}  # fmt: skip
 FAILED = pytest.StashKey[bool]()
 
 # No test depends on how fast the machine is.
@@ -65,7 +73,12 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at them
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for name, places in MARKED.items():
+            if any(item.path.is_relative_to(HERE / place) for place in places):
+                item.add_marker(name)
     path: Path = config.getoption("--conmon")
     marked = [(item, mark) for item in items if (mark := item.get_closest_marker("ours"))]
     if not marked or config.getoption("--run-ours") or not os.access(path, os.X_OK):

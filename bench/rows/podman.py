@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from podman.bed import IMAGE, Bed
-from podman.client import Podman
+from real_podman.bed import IMAGE, Bed
+from real_podman.client import Podman
 
 from bench.bench import Bench, CannotMeasureError, Row
 from bench.container import BenchError

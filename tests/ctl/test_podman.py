@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from podman.bed import IMAGE, Bed
-from podman.client import Podman
-from podman.user import TestUser
-from podman.wait import until
+from real_podman.bed import IMAGE, Bed
+from real_podman.client import Podman
+from real_podman.user import TestUser
+from real_podman.wait import until
 
 from .person import Person
 from .tool import Tool, read_lines

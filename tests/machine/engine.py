@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podman.client import Result
-from podman.image import build_image
+from real_podman.client import Result
+from real_podman.image import build_image
 
 T = TypeVar("T")
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from harness_os import Deadline
-from podman.bed import IMAGE, Bed
-from podman.client import Podman
-from podman.combinations import cannot
-from podman.conftest import COMMANDS
-from podman.journal import DAEMON, Journal, message
-from podman.terminal import Terminal
-from podman.wait import until
+from real_podman.bed import IMAGE, Bed
+from real_podman.client import Podman
+from real_podman.combinations import cannot
+from real_podman.conftest import COMMANDS
+from real_podman.journal import DAEMON, Journal, message
+from real_podman.terminal import Terminal
+from real_podman.wait import until
 
 from .check import Piece, Streams, complete, expect, pieces, same
 from .conftest import Proof

@@ -12,8 +12,8 @@ import pytest
 from harness import Guard
 from harness_os import TIMEOUT_S
 from harness_tree import by_pid, in_pid_namespace, running, tree_of, wait_tree
-from podman.client import CONTAINERS_CONF, STORAGE_CONF
-from podman.image import build_image
+from real_podman.client import CONTAINERS_CONF, STORAGE_CONF
+from real_podman.image import build_image
 
 from conmon.watch import ProcessTree
 
