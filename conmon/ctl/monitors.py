@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from conmon.ctl import counters
 from conmon.host import procfs
 
 _COMM = b"conmon"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_YOUNG_S = 1.0
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,18 @@ class Monitor:
         return None
 
     def counters(self) -> dict[str, int] | None:
-        """The monitor's counters; None if it has none. PermissionError, or another OSError."""
-        return counters.read(self.pid)
+        """The monitor's counters; None if it has none. PermissionError, or another OSError.
+
+        One of ours publishes them when its caller knows of the container already: a monitor that
+        has just started gets a second for it.
+        """
+        while (found := counters.read(self.pid)) is None and self.age_s() < _YOUNG_S:
+            time.sleep(_PAUSE_S)
+        return found
+
+    def age_s(self) -> float:
+        """How long the monitor has been there."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.stat.start / _TICKS
 
     def private_dirty(self) -> int:
         """Bytes of memory that this monitor alone costs. OSError."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from harness import Container
+import time
+
+from harness import Container, is_peer
+from harness_os import Deadline
 
 
 def cid(container: Container) -> str:
@@ -20,7 +23,13 @@ def running(container: Container, script: str = "", *extra: str) -> int:
     container.fifo("finish")
     container.command(f"{script}\nread -r _ <finish")
     container.launch(*extra)
-    return container.started()
+    pid = container.started()
+    counters = container.bundle / "conmon-counters"
+    deadline = Deadline()  # the report comes before the monitor's life begins
+    while not counters.exists() and not is_peer(container.conmon):
+        assert not deadline.passed(), container.state()
+        time.sleep(0.002)
+    return pid
 
 
 def finish(container: Container, status: int = 0) -> None:

@@ -57,6 +57,17 @@ def test_one_is_meant(word: str, pid: int) -> None:
     assert lookup.one(word, FOUND).pid == pid
 
 
+@pytest.mark.parametrize(("age_s", "seen"), [(0.0, {"records": 1}), (3600.0, None)])
+def test_counters_of_a_young_monitor(
+    age_s: float, seen: dict[str, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has just started gets a moment to publish its counters; who is old has none."""
+    answers: list[dict[str, int] | None] = [None, None, {"records": 1}]
+    monkeypatch.setattr(counters, "read", lambda pid: answers.pop(0))
+    monkeypatch.setattr(Monitor, "age_s", lambda self: age_s)
+    assert FOUND[0].counters() == seen
+
+
 @pytest.mark.parametrize("word", ["", "/", "nope", "web/", "web/nope", "nope/f00d", "bc1"])
 def test_none_is_meant(word: str) -> None:
     """What belongs to no monitor is exit status 3."""

@@ -233,7 +233,9 @@ def command(
         names = ", ".join(containers)
         if refused:
             raise NotPermitted(f"the counters of {names} need its user, or CAP_SYS_PTRACE")
-        raise CtlError(f"no counters: the monitor of {names} is a C conmon")
+        raise CtlError(
+            f"no counters: the monitor of {names} is a C conmon, or its container has ended"
+        )
     if refused:
         show.note(f"{refused} monitors of other users are left out: that needs CAP_SYS_PTRACE")
     view = _View(len(containers) == 1)
