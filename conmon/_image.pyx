@@ -22,6 +22,10 @@ The section also lets a process leave a Python life: once its pages are thrown a
 what the file says, and no memory of the interpreter is left. The next life needs no exec, whose
 price is mostly libc's: its start asks the CPU for what it can do, and in a virtual machine every
 such question goes to the hypervisor (0.3 of the 0.33 ms of a program that does nothing).
+
+Until then the interpreter is closed: its data and code can be neither read nor written nor run.
+Who has a fault of the monitor to work with finds there no code to jump to, and can prepare nothing
+for the finish life.
 """
 
 from libc.stdint cimport uintptr_t
@@ -29,8 +33,8 @@ from libc.stdio cimport FILE, fputs, stderr
 from libc.string cimport memcpy, memset, strcmp, strlen
 
 from conmon.core.kernel cimport (
-    MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, madvise, mmap,
-    munmap, write,
+    MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_EXEC, PROT_NONE, PROT_READ,
+    PROT_WRITE, madvise, mmap, mprotect, munmap, write,
 )
 
 
@@ -69,11 +73,14 @@ cdef extern from *:
     #include <stdlib.h>
     #ifdef CONMON_IMAGE
     extern char conmon_image_start[], conmon_image_end[]; /* tools/image.ld */
+    extern char conmon_python_start[], conmon_python_end[];
     extern const ElfW(Ehdr) __ehdr_start;                 /* ld itself */
     static char conmon_image_heap[CONMON_IMAGE] __attribute__((section("conmon_heap")));
     #else
     #define conmon_image_start ((char *)0)
     #define conmon_image_end ((char *)0)
+    #define conmon_python_start ((char *)0)
+    #define conmon_python_end ((char *)0)
     #define conmon_image_heap ((char *)0)
     static const ElfW(Ehdr) __ehdr_start;
     #define CONMON_IMAGE 0
@@ -81,6 +88,8 @@ cdef extern from *:
     """
     char* conmon_image_start
     char* conmon_image_end
+    char* conmon_python_start
+    char* conmon_python_end
     char* conmon_image_heap
     const size_t HEAP_SIZE "CONMON_IMAGE"
     const Header elf_header "__ehdr_start"
@@ -305,6 +314,18 @@ cdef public bint conmon_image_ready() noexcept nogil:
     return image_thread != NULL
 
 
+cdef inline bint interpreter_allow(int data, int code) noexcept nogil:
+    """Say what may be done with the interpreter's memory. False: that failed, in part perhaps."""
+    return mprotect(
+        conmon_image_start, conmon_image_end - conmon_image_start, data) == 0 and mprotect(
+        conmon_python_start, conmon_python_end - conmon_python_start, code) == 0
+
+
+cdef public bint conmon_image_open() noexcept nogil:
+    """Open the interpreter that was left; no harm if it was not. False: it cannot be used."""
+    return interpreter_allow(PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC)
+
+
 cdef public void conmon_image_resume() noexcept nogil:
     """Go on with the image's interpreter."""
     PyEval_RestoreThread(image_thread)
@@ -318,9 +339,9 @@ cdef public void conmon_image_pause() noexcept nogil:
 
 
 cdef public void conmon_image_leave() noexcept nogil:
-    """Throw away all that the interpreter, paused, did to its memory.
+    """Throw away all that the interpreter, paused, did to its memory, and close it.
 
-    What is resumed then is the image's again.
+    What is opened and resumed then is the image's again.
     """
     global all_mapped
     cdef Mapped* head
@@ -331,6 +352,7 @@ cdef public void conmon_image_leave() noexcept nogil:
     madvise(conmon_image_start, conmon_image_end - conmon_image_start, MADV_DONTNEED)
     drop_code()
     drop_stack()
+    interpreter_allow(PROT_NONE, PROT_NONE)
 
 
 cdef inline uintptr_t page_size() noexcept nogil:

@@ -25,6 +25,7 @@ cdef extern void conmon_image_begin() noexcept nogil
 cdef extern int conmon_image_write(int fd) noexcept nogil
 cdef extern bint conmon_image_room() noexcept nogil
 cdef extern bint conmon_image_ready() noexcept nogil
+cdef extern bint conmon_image_open() noexcept nogil
 cdef extern void conmon_image_resume() noexcept nogil
 cdef extern void conmon_image_pause() noexcept nogil
 cdef extern void conmon_image_leave() noexcept nogil
@@ -42,12 +43,16 @@ cdef inline int say_version() noexcept nogil:
 
 
 cdef inline int python_life(
-        int life, Record* record, int argc, char** argv, Next* next) noexcept nogil:
-    """The launch or the finish life, in the image's interpreter or in one that starts now."""
+        int life, bint ready, Record* record, int argc, char** argv, Next* next) noexcept nogil:
+    """The launch or the finish life, in the image's interpreter if that is ready, or in one that
+    starts now."""
     cdef int status
     if life == LIFE_FINISH:
+        # before all else: what is written to below may be closed with the interpreter
+        if ready and not conmon_image_open():
+            return conmon_conclude(record)
         save_exit_code_on_death(record)
-    if conmon_image_ready():
+    if ready:
         conmon_image_resume()
         status = conmon_python_life(life, record, argc, argv, next)
         if next.life != LIFE_NONE:
@@ -123,7 +128,7 @@ cdef inline int live(int life, Record* record, int argc, char** argv) noexcept n
         elif life == LIFE_LINGER:
             status = conmon_linger(next.record)
         else:
-            status = python_life(life, next.record, argc, argv, &next)
+            status = python_life(life, ready, next.record, argc, argv, &next)
     return status
 
 

@@ -88,9 +88,11 @@ cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* where, size_t length, int protection, int flags, int fd, off_t offset)
     int munmap(void* where, size_t length)
     int madvise(void* where, size_t length, int advice)
+    int mprotect(void* where, size_t length, int allowed)
     int memfd_create(const char* name, unsigned int flags)
     void* MAP_FAILED
-    enum: PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS, MADV_DONTNEED
+    enum: PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC
+    enum: MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS, MADV_DONTNEED
     enum: MFD_CLOEXEC, MFD_ALLOW_SEALING
 
 cdef extern from "<fcntl.h>" nogil:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from pathlib import Path
 
 import pytest
+from harness import Container
 from harness_build import TOP, run
+from harness_os import Deadline
 
 CONMON = TOP / "build" / "conmon"
 OBJECT = TOP / "build/meson/conmon-linked.p/meson-generated_conmon__fastio.pyx.c.o"
@@ -46,6 +50,32 @@ def test_addresses_of_functions_are_read_only() -> None:
         assert start <= found[name][0] and sum(found[name]) <= start + size
     for name in ("conmon_image", "conmon_data", ".bss", ".sbss.conmon"):
         assert found[name][0] >= start + size
+
+
+def mappings(pid: int) -> list[tuple[int, int, str]]:
+    """Start, end and permissions of each."""
+    words = (line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
+    return [(*(int(one, 16) for one in word[0].split("-")), word[1]) for word in words]  # type: ignore[misc]
+
+
+def test_interpreter_is_closed_while_the_container_runs(container: Container) -> None:
+    """Security: the monitor can neither read nor write nor run anything of the interpreter, whose
+    data is in place again for the end."""
+    container.fifo("go")
+    container.command("read -r _ <go; exit 7")
+    container.launch()
+    container.started()
+    closed = [sections()[name] for name in ("conmon_image", "conmon_python")]
+    deadline = Deadline()
+    while not all(
+        any(start <= at and at + size <= end and mode == "---p" for start, end, mode in found)
+        for found in [mappings(container.monitor.pid)]
+        for at, size in closed
+    ):
+        assert not deadline.passed(), mappings(container.monitor.pid)
+        time.sleep(0.005)
+    container.open_fifo(container.bundle / "go")
+    assert container.end() == 7
 
 
 def test_our_own_code_is_checked() -> None:
