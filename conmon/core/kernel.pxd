@@ -202,7 +202,7 @@ cdef extern from "<sys/ioctl.h>" nogil:
 
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, ...)
-    enum: PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
+    enum: PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum: SYS_execveat, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_close_range, SYS_renameat2

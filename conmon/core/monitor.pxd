@@ -17,8 +17,8 @@ from conmon.core.farewell cimport listener_close
 from conmon.core.journal cimport journal_give_back, journal_open
 from conmon.core.journalend cimport journal_deliver, journal_finish
 from conmon.core.kernel cimport (
-    EPOLLIN, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG, c_signal, close,
-    pid_t, pread, sigprocmask, sigset_t, waitpid,
+    EPOLLIN, PR_SET_NO_NEW_PRIVS, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG,
+    c_signal, close, pid_t, prctl, pread, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.logfile cimport log_open
 from conmon.core.logsync cimport log_sync
@@ -54,6 +54,15 @@ cdef inline void block_signals() noexcept nogil:
     c_signal(SIGTERM, SIG_DFL)
     c_signal(SIGPIPE, SIG_IGN)
     c_signal(SIGXFSZ, SIG_IGN)
+
+
+cdef inline void forgo_privileges(const Record* record) noexcept nogil:
+    """Have no program give us rights, where none is to be executed: without an exit command.
+
+    With one that is the caller's to say: `podman container cleanup` may need what it finds.
+    """
+    if not record.exit_argv:
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
@@ -209,6 +218,7 @@ cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
     """The monitor life, whole; the record, which has moved, for the finish life."""
     cdef Monitor m
     block_signals()
+    forgo_privileges(record)
     record = record_publish(record)
     monitor_open(&m, record)
     m.leave = leave
