@@ -37,7 +37,6 @@ STORAGE_CONF = """\
 [storage]
 driver = "{driver}"
 graphroot = "{dir}/graph"
-rootless_storage_path = "{dir}/graph"
 runroot = "{dir}/run"
 """
 
