@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 
 from conmon.host.place import Place
 from conmon.oci import states
+from conmon.watch.events.client import Client
 from conmon.watch.events.holds import Holds
 from conmon.watch.events.link import Decoder, Outbox, encode, receive
 from conmon.watch.events.loop import Loop
@@ -115,6 +119,25 @@ def test_outbox_does_not_wait() -> None:
         theirs.close()
         outbox.send({"text": "nobody"})
         assert len(outbox) == 0
+
+
+@pytest.mark.parametrize("side", ["notifier", "helper"])
+def test_sigpipe_ends_nobody(side: str) -> None:
+    """A program in which SIGPIPE is not ignored lives on when the other side has gone."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        if side == "helper":
+            Outbox(ours).send({"kind": "ready"})
+        else:
+            client = object.__new__(Client)
+            client._lock, client._stream = threading.Lock(), ours
+            client.send({"kind": "release"})
+        os._exit(0)
+    ours.close()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_notifier_that_is_too_far_behind(caplog: pytest.LogCaptureFixture) -> None:

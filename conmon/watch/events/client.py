@@ -56,7 +56,7 @@ class Client:
         """Send a message; none arrives at a helper that has ended. Any thread may."""
         try:
             with self._lock:
-                self._stream.sendall(encode(message))
+                self._stream.sendall(encode(message), socket.MSG_NOSIGNAL)
         except OSError:
             pass
 
@@ -95,7 +95,7 @@ class Client:
 
     def _begin(self, settings: Message) -> list[Message]:
         """Wait until the helper is ready; the messages that came with it."""
-        self._stream.sendall(encode(settings))
+        self._stream.sendall(encode(settings), socket.MSG_NOSIGNAL)
         self._stream.settimeout(_START_S)
         messages: list[Message] = []
         while not any(message["kind"] == "ready" for message in messages):

@@ -1,6 +1,7 @@
 """Messages between a notifier and its helper process: JSON objects over a stream socket.
 
-A message is its length, four bytes with the lowest first, and that many bytes of JSON.
+A message is its length, four bytes with the lowest first, and that many bytes of JSON. It is sent
+with MSG_NOSIGNAL: the notifier's process may be one that SIGPIPE ends.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Outbox:
         """Send what the socket takes."""
         try:
             while self._data:
-                del self._data[: self._stream.send(self._data)]
+                del self._data[: self._stream.send(self._data, socket.MSG_NOSIGNAL)]
         except BlockingIOError:
             pass
         except ConnectionError:
