@@ -87,7 +87,7 @@ check: ## set the tests up, build, lint and run all tests
 	@$(MAKE) --no-print-directory test-ordinary
 
 dev: all
-	@$(BIN)/python tools/venv.py build/venv dev ctl
+	@$(BIN)/python tools/venv.py build/venv test lint ctl
 
 lint: dev ## check style and types
 	$(BIN)/ruff check --quiet $(PYTHON_CODE)
@@ -104,7 +104,7 @@ test: dev ## run all tests, those of an AREA (attach, rotate ...), or what PYTES
 
 test-core: ## run the tests that call functions, in half a minute; no program is built for them
 	@tools/build.sh --package $(MESON_OPTIONS)
-	@$(BIN)/python tools/venv.py build/venv dev ctl
+	@$(BIN)/python tools/venv.py build/venv test ctl
 	$(PYTEST) --dist load tests/core tests/unit $(PYTEST_ARGS)
 
 test-ordinary: dev ## run the contract's tests with a conmon whose interpreter starts the ordinary way
