@@ -18,9 +18,7 @@ SECONDS ?= 600
 AREA ?=
 AREA_TESTS = tests/core tests/unit tests/contract tests/real_podman tests/ctl tests/watch
 SYSTEM ?= debian13
-SYSTEMS ?= here debian13 testing vm
-# What depends on the system. The rest is the same everywhere, or too slow for every system.
-SYSTEM_TESTS = tests/unit tests/core tests/contract tests/real_podman tests/differential tests/ctl tests/watch
+SYSTEMS ?= here debian13 testing vm arm64 arm64-16k
 export PYTHON
 
 # Most tests wait for half of their time.
@@ -53,7 +51,7 @@ help: ## list the targets and variables
 	  'PEERS (other conmons for the benchmarks), BENCH_ARGS (--only k8s-file ...),' \
   'SECONDS (of soak, or of fuzz for each target: $(SECONDS)), FUZZ_ARGS (control notify --minimise ...).'
 
-deps: ## install what the distribution must provide: WHAT=build, demo, test, fuzz or system
+deps: ## install what the distribution must provide: WHAT=build, demo, test, fuzz, system, arm64 ...
 	@tools/deps.sh $(WHAT)
 
 # What was built is installed as it is: root, who installs, may find another Python first in its
@@ -166,18 +164,18 @@ bench-dev: all
 	@tools/deps.sh test || { test $$? = 3 && echo 'What is missing is not measured.'; }
 	@$(BIN)/python tools/venv.py build/venv bench
 
-system: ## lay a system to test in, as a folder: SYSTEM=debian13 or testing
+system: ## lay a system to test in, as a folder: SYSTEM=debian13, testing or arm64
 	@tools/lay-system.sh $(SYSTEM)
 
-check-system: ## build conmon in that system, and run the tests there
-	@tools/check-system.sh $(SYSTEM) $(JOBS) $(SYSTEM_TESTS) $(PYTEST_ARGS)
+check-system: ## build conmon in that system, and run the tests there; also SYSTEM=arm64-16k
+	@tools/check-system.sh $(SYSTEM) $(JOBS) $(PYTEST_ARGS)
 
 check-vm: ## start a whole machine, with systemd and cgroup v2, for the tests that need one
 	@tools/check-system.sh vm $(JOBS)
 
 check-everywhere: dev ## the same in all SYSTEMS, and write docs/systems.md: hours
 	@for system in $(SYSTEMS); do \
-	  $(BIN)/python tools/everywhere.py check $$system $(JOBS) $(SYSTEM_TESTS) || \
+	  $(BIN)/python tools/everywhere.py check $$system $(JOBS) || \
 	    failed="$$failed $$system"; \
 	done; $(BIN)/python tools/everywhere.py page >docs/systems.md; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Build build/conmon, and the package for tests and tools under build/stage:
 #   build.sh [--package] [MESON-OPTION...]
-# --package: without the program. PYTHON in the environment names the Python to build with.
+# --package: without the program. PYTHON in the environment names the Python to build with, VENV where
+# what it needs of other packages is installed (build/venv).
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
+venv=${VENV:-build/venv}
 package=
 if [ "${1:-}" = --package ]; then
     package=yes
@@ -18,11 +20,11 @@ fail() {
 
 command -v cc >/dev/null || fail "There is no C compiler (cc). \`make deps\` installs one."
 python=$(tools/find-python.sh ${PYTHON:+"$PYTHON"})
-"$python" tools/venv.py build/venv build
-PATH=$top/build/venv/bin:$PATH
+"$python" tools/venv.py "$venv" build
+PATH=$top/$venv/bin:$PATH
 
 # A build directory is bound to its Python, its place and its options.
-key="$* $(cat build/venv/made-by)"
+key="$* $(cat "$venv/made-by")"
 if [ "$(cat build/meson/configured-for 2>/dev/null)" != "$key" ]; then
     rm -rf build/meson
     echo "configuring build/meson"

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system|machine
+# Install what the distribution must provide: deps.sh build|test|demo|fuzz|system|machine|arm64
 # Exit status 3: something is missing, and this is not root; the command is printed.
 # shellcheck disable=SC2046,SC2086 # lists of words are meant to be split
 set -eu
 
 what=${1:-build}
 case $what in
-    build | demo | test | fuzz | system | machine) ;;
+    build | demo | test | fuzz | system | machine | arm64) ;;
     *)
-        echo "There is no set '$what': only build, demo, test, fuzz, system and machine." >&2
+        echo "There is no set '$what': only build, demo, test, fuzz, system, machine and arm64." >&2
         exit 2
         ;;
 esac
@@ -28,6 +28,11 @@ packages_apt() {
         fuzz) packages_apt build && echo $(clang_apt) ;;
         system) echo mmdebstrap debian-archive-keyring util-linux ;;
         machine) echo qemu-system-x86 e2fsprogs ;;
+        arm64)
+            packages_apt build && packages_apt system
+            echo arch-test binfmt-support gcc-aarch64-linux-gnu qemu-system-arm e2fsprogs
+            if has_apt qemu-user-static; then echo qemu-user-static; else echo qemu-user-binfmt; fi
+            ;;
     esac
 }
 
@@ -97,6 +102,11 @@ elif command -v apk >/dev/null; then
 else
     echo 'Neither apt-get, dnf nor apk is here. These packages of Debian are needed,' >&2
     echo "or what they are called elsewhere: $(packages_apt "$what" 2>/dev/null | xargs)" >&2
+    exit 1
+fi
+
+if [ "$what" = arm64 ] && [ "$manager" != apt ]; then
+    echo 'For arm64 conmon is built on Debian and what is made of it only.' >&2
     exit 1
 fi
 

@@ -28,6 +28,8 @@ NAMES = {
     "debian13": "a folder on that machine",
     "testing": "a folder on that machine",
     "vm": "a whole machine, emulated",
+    "arm64": "the same, of another processor",
+    "arm64-16k": "the same, with pages of 16 KiB",
 }
 HEAD = """\
 # Systems
@@ -37,6 +39,9 @@ What the tests were run on, and when. `make check-everywhere` runs them all and 
 with a Debian of its own (`tools/lay-system.sh`). `debian13` and `testing` run on the kernel that
 is there (`tools/in-system.sh`). `vm` is `testing` again, started as a machine with a kernel of
 its own and systemd as the first process (`tools/machine.sh`), for the tests that need one.
+`arm64` and `arm64-16k` are machines too: one folder with two kernels, whose pages have 4 and 16
+KiB. conmon is built for them with a cross compiler (`tools/build-arm64.sh`). They run the demo and
+the tests of core and contract.
 """
 
 

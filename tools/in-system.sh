@@ -1,6 +1,6 @@
 #!/bin/bash
 # Run a command in a system that lay-system.sh has laid, as root, in a copy of this tree (/src):
-#   in-system.sh debian13|testing COMMAND [ARGUMENT...]
+#   in-system.sh debian13|testing|arm64 COMMAND [ARGUMENT...]
 # It has mounts of its own, and shares all else with this machine: its kernel, pids and network.
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Start the system `testing` as a machine, with its own kernel and systemd, and run a command in it:
-#   machine.sh COMMAND [ARGUMENT...]
+# Start a system as a machine, with its own kernel and systemd, and run a command in it:
+#   machine.sh testing|arm64|arm64-16k COMMAND [ARGUMENT...]
+# arm64-16k is arm64 with a kernel whose pages have 16 KiB.
 # Emulated, so ten times slower and more. The command runs as root, in /src, as a systemd service;
 # what it writes is passed on, as is its status. Status 75 asks for a reboot: then it runs again.
 # Nothing that it changes is kept.
@@ -8,14 +9,29 @@ set -eu
 cd "$(dirname "$0")/.."
 
 hours=6
-folder=build/systems/testing
-disk=$folder.ext4
+name=$1
+shift
+folder=build/systems/${name%-16k}
+# Old processors: of newer ones' features the emulator has faults (a kernel's panic).
+case $name in
+    testing) needs=machine emulator=(qemu-system-x86_64 -cpu Nehalem) kernel=amd64 terminal=ttyS0 ;;
+    arm64 | arm64-16k)
+        needs=arm64 emulator=(qemu-system-aarch64 -M virt -cpu cortex-a76) kernel=$name
+        terminal=ttyAMA0
+        ;;
+    *)
+        echo "There is no machine '$name', only testing, arm64 and arm64-16k." >&2
+        exit 2
+        ;;
+esac
+disk=build/systems/$name.ext4
+console=build/systems/$name.console
 [ -e "$folder/src" ] || {
-    echo "Nothing is built in $folder: make check-vm" >&2
+    echo "Nothing is built in $folder: tools/check-system.sh" >&2
     exit 1
 }
 patience='systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
-tools/deps.sh machine
+tools/deps.sh "$needs"
 
 {
     echo '#!/bin/bash'
@@ -62,19 +78,19 @@ mke2fs -q -t ext4 -d "$folder" "$disk" 12G
 # What it writes goes to both; the last line has the status.
 written=$(mktemp)
 trap 'rm -f "$disk" "$written"' EXIT
-# An old processor: of newer ones' features the emulator has faults (a kernel's panic).
-timeout --foreground "${hours}h" qemu-system-x86_64 \
-    -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -smp 2 -m 4G -nodefaults \
-    -display none -serial "file:$folder.console" \
-    -kernel "$(echo "$folder"/boot/vmlinuz-*)" -initrd "$(echo "$folder"/boot/initrd.img-*)" \
-    -append "root=/dev/vda rw console=ttyS0 quiet mitigations=off audit=0 apparmor=0 $patience" \
+timeout --foreground "${hours}h" "${emulator[@]}" \
+    -accel tcg,thread=multi,tb-size=512 -smp 2 -m 4G -nodefaults \
+    -display none -serial "file:$console" \
+    -kernel "$(echo "$folder"/boot/vmlinuz-*-"$kernel")" \
+    -initrd "$(echo "$folder"/boot/initrd.img-*-"$kernel")" \
+    -append "root=/dev/vda rw console=$terminal quiet mitigations=off audit=0 apparmor=0 $patience" \
     -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" -device virtio-blk-pci,drive=disk \
     -device virtio-rng-pci -device virtio-serial-pci -chardev file,id=job,path=/dev/stdout \
     -device virtserialport,chardev=job,name=job </dev/null |
     sed -u 's/\r$//' | tee "$written"
 code=$(sed -n 's/^exit status \([0-9]*\)$/\1/p' "$written" | tail -n 1)
 [ -n "$code" ] || {
-    echo "It did not come to its end; $folder.console has what it said." >&2
+    echo "It did not come to its end; $console has what it said." >&2
     exit 1
 }
 exit "$code"

@@ -77,6 +77,20 @@ def test_compiler_of_the_fuzz_targets_is_installed(manager: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
+def test_cross_compiler_is_installed(manager: str, tmp_path: Path) -> None:
+    """make deps WHAT=arm64: compiler and emulators, or a word that they are not known here."""
+    machine = Machine(tmp_path / "bin", manager, 0)
+    done = machine.deps("arm64")
+    if manager != "apt":
+        assert done.returncode == 1
+        assert "arm64" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    last = machine.calls.read_text().splitlines()[-1].split()
+    assert {"gcc-aarch64-linux-gnu", "qemu-user-static", "qemu-system-arm", "make"} <= set(last)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
 def test_without_root_the_command_is_printed(manager: str, tmp_path: Path) -> None:
     """make deps: without root nothing is tried, and the words to say as root are there."""
     machine = Machine(tmp_path / "bin", manager, 1000)
