@@ -7,7 +7,7 @@ leaves it alone.
 """
 
 from conmon.core.kernel cimport MADV_DONTNEED, madvise
-from conmon.core.state cimport CHUNK, JOURNAL_ROOM, LOG_BUFFER, STDIN_PACKET, Monitor
+from conmon.core.state cimport JOURNAL_ROOM, Monitor
 
 cdef extern from *:
     """
@@ -21,7 +21,7 @@ cdef extern from *:
     static struct {
         char chunk[CONMON_CHUNK];
         char log[CONMON_LOG_BUFFER];
-        char input[CONMON_STDIN_PACKET];
+        char input[CONMON_STDIN_PACKET] __attribute__((aligned(CONMON_PAGE)));
         char journal[CONMON_JOURNAL_ROOM] __attribute__((aligned(CONMON_PAGE)));
     } conmon_buffers __attribute__((section(".sbss.conmon"), aligned(CONMON_PAGE)));
     """
@@ -30,9 +30,6 @@ cdef extern from *:
     char* buffer_input "conmon_buffers.input"
     char* buffer_journal "conmon_buffers.journal"
 
-cdef enum:
-    BUFFERS = CHUNK + LOG_BUFFER + STDIN_PACKET
-
 
 cdef inline void buffers_touch(Monitor* m, size_t size) noexcept nogil:
     """Note that `size` bytes of a buffer are in use: an idle monitor gives them back then."""
@@ -40,8 +37,12 @@ cdef inline void buffers_touch(Monitor* m, size_t size) noexcept nogil:
 
 
 cdef inline void buffers_give_back(bint input_too) noexcept nogil:
-    """Give the pages back to the kernel, those of the container's input only if nothing waits."""
-    madvise(buffer_chunk, BUFFERS if input_too else BUFFERS - STDIN_PACKET, MADV_DONTNEED)
+    """Give the pages back to the kernel, those of the container's input only if nothing waits.
+
+    They go to the end of the last page: what must stay begins another one.
+    """
+    cdef char* end = buffer_journal if input_too else buffer_input
+    madvise(buffer_chunk, end - buffer_chunk, MADV_DONTNEED)
 
 
 cdef inline void journal_room_give_back(size_t start) noexcept nogil:

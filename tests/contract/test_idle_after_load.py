@@ -10,7 +10,7 @@ from harness import Container
 from harness_attach import connect
 from harness_counters import wait_counters
 from harness_os import TIMEOUT_S
-from harness_proc import context_switches, private_dirty_kb, settled
+from harness_proc import context_switches, private_dirty_kb, settled, sleep_limit_ms
 from harness_terminal import control, wait_size, wait_taken, with_terminal
 
 pytestmark = pytest.mark.ours("the C conmon has 320 kB and more")
@@ -107,6 +107,29 @@ def test_input_that_is_not_read(container: Container) -> None:
     container.open_fifo(container.bundle / "go")
     wait_counters(container, lambda counters: counters["clients_now"] == 0)
     end_small(container)
+
+
+def test_input_that_waits(container: Container) -> None:
+    """C12.4: memory that is given back is not that of input which the container has yet to read."""
+    container.fifo("more")
+    launch(container, "read -r _ <more; seq 30000; read -r _ <more; cat >copy", "-i")
+    client = container.attach()
+    start(container)
+    packets: list[bytes] = []
+    while client.room_within(0.2):
+        packet = b"%032767d\n" % len(packets)
+        if client.try_send(packet):
+            packets.append(packet)
+    container.open_fifo(container.bundle / "more")
+    container.wait_log(b" F 30000\n")
+    assert sleep_limit_ms(container.monitor.pid) == -1  # all is given back that will be
+    container.open_fifo(container.bundle / "more")
+    client.end_input()
+    container.open_fifo(container.bundle / "go")
+    assert container.end() == 3
+    copy = container.bundle / "copy"
+    assert copy.read_bytes() == b"".join(packets)
+    copy.unlink()
 
 
 @pytest.mark.parametrize("host", ["there", "away"])
