@@ -2,7 +2,8 @@
 # Build conmon in a system, and run the tests there: check-system.sh NAME JOBS [PYTEST-ARGUMENT...]
 # NAME: here; what lay-system.sh lays; or vm, which is testing with systemd as the first process, and
 # for the tests of a whole machine. arm64 and arm64-16k are machines too (machine.sh), for the demo and
-# the tests of core and contract. SYSTEM_TESTS in the environment: fewer, for a folder. Prints first what the system is (versions.sh).
+# the tests of core and contract. Prints first what the system is (versions.sh). SYSTEM_TESTS in the
+# environment: what is run in a folder, instead of all that depends on the system.
 set -eu
 cd "$(dirname "$0")/.."
 
