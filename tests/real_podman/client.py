@@ -36,7 +36,7 @@ tmp_dir = "{dir}/tmp"
 STORAGE_CONF = """\
 [storage]
 driver = "{driver}"
-graphroot = "{dir}/graph"
+{place} = "{dir}/graph"
 runroot = "{dir}/run"
 """
 
@@ -75,8 +75,9 @@ class Podman:
         for name in ("home", "xdg", "shared"):
             self.give_directory(self.dir / name)
         self.give(self.dir)
-        driver = "vfs" if user else "overlay"
-        storage = STORAGE_CONF.format(driver=driver, dir=self.dir)
+        # podman 4 takes no notice of graphroot without root, the newest warns where both are set
+        driver, place = ("vfs", "rootless_storage_path") if user else ("overlay", "graphroot")
+        storage = STORAGE_CONF.format(driver=driver, place=place, dir=self.dir)
         (self.dir / "storage.conf").write_text(storage)
         self._config = CONTAINERS_CONF.format(runtime=runtime, conmon=bed.conmon, dir=self.dir)
         self._environment = self.config("")

@@ -72,7 +72,8 @@ def run_guest(conmon: Path, work: Path) -> dict[str, Any]:
     _write_program(work / "init", f"#!/bin/sh\nexec {sys.executable} -IS {INIT} {work}\n")
     engine = CONTAINERS_CONF.format(runtime="crun", conmon=WORK / "podman-conmon", dir=ENGINE)
     (work / "containers.conf").write_text(engine + NETWORK_CONF)
-    (work / "storage.conf").write_text(STORAGE_CONF.format(driver="vfs", dir=ENGINE))
+    storage = STORAGE_CONF.format(driver="vfs", place="graphroot", dir=ENGINE)
+    (work / "storage.conf").write_text(storage)
     environment = {
         "PATH": PATH,
         "HOME": str(ENGINE),

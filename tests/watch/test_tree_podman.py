@@ -36,7 +36,8 @@ class Podman:
 
     def __init__(self, conmon: Path, runtime: str) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="cmt-", dir="/tmp"))
-        (self.dir / "storage.conf").write_text(STORAGE_CONF.format(driver="overlay", dir=self.dir))
+        storage = STORAGE_CONF.format(driver="overlay", place="graphroot", dir=self.dir)
+        (self.dir / "storage.conf").write_text(storage)
         (self.dir / "containers.conf").write_text(
             CONTAINERS_CONF.format(runtime=runtime, conmon=conmon, dir=self.dir)
         )
