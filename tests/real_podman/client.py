@@ -1,11 +1,12 @@
 """podman as a caller sees it: one command at a time, in one of the four combinations."""
 
+import contextlib
+import glob
 import itertools
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ class Podman:
         assert code is None or result.code == code, f"expected exit code {code} of {result}"
         return result
 
-    @contextmanager
+    @contextlib.contextmanager
     def start(
         self, *args: str, env: Mapping[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
@@ -174,6 +175,23 @@ class Podman:
                 # The group, because nsenter does not pass signals on to podman.
                 if process.poll() is None:
                     os.killpg(process.pid, 9)
+
+    def wait_for_follower(self) -> None:
+        """Wait until `podman logs -f` also waits for the container's end.
+
+        podman looks for that end in its own events, from when it has opened them, after it has
+        shown what was in the log: it misses one that comes between, and then never ends.
+        """
+        events = f"{self.tmp_dir}/events/events.log"
+
+        def reads() -> bool:
+            for fd in glob.iglob("/proc/[0-9]*/fd/*"):
+                with contextlib.suppress(OSError):
+                    if os.readlink(fd) == events:
+                        return True
+            return False
+
+        until(reads, "podman to read its events")
 
     def name(self) -> str:
         """A container name that was not used yet, here or by tests that run beside these."""
@@ -248,7 +266,7 @@ class Podman:
         """Wait until this combination has no monitor."""
         until(lambda: not self.monitors(), f"the monitors under {self.dir} to end")
 
-    @contextmanager
+    @contextlib.contextmanager
     def other_storage(self, name: str) -> Iterator[list[str]]:
         """Global options for a fresh storage in a directory called ``name``."""
         place = self.dir / name

@@ -81,6 +81,7 @@ def test_logs_follow(podman: Podman, shared: Path, gate: Callable[[], Gate]) -> 
     with podman.start("logs", "-f", name) as follower:
         assert follower.stdout
         assert follower.stdout.readline() == b"first\n"
+        podman.wait_for_follower()
         go.open()
         out, err = follower.communicate(timeout=30)
         assert follower.returncode == 0
