@@ -40,7 +40,7 @@ from conmon.core.timer cimport timer_set, timers_left, timers_run
 cdef enum:
     KEEP_BUFFERS = 4096    # bytes of each buffer that may stay dirty: one page
     IDLE_AFTER = 20        # ms without an event until memory is given back
-    LEAVE_AFTER = 50       # ms until what the launch life has left is given back
+    LEAVE_AFTER = 20       # ms until what the launch life has left is given back
 
 
 cdef inline void block_signals() noexcept nogil:
