@@ -20,7 +20,7 @@ MARKED = {
     "root": ("ctl/test_podman.py", "machine", "proof/test_podman.py", "real_podman", "watch"),
     "slow": ("build", "contract/test_many.py", "faults", "fuzz", "proof"),
 }  # fmt: skip
-FAILED = pytest.StashKey[bool]()
+FAILED = pytest.StashKey[bool]()  # or skipped half-way: what it leaves says nothing
 
 # No test depends on how fast the machine is.
 settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,6 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "ours(why): where the C conmon differs or has a fault; skipped when one is under test",
     )
+    config.addinivalue_line(
+        "markers",
+        "real_processor(why): too slow for an emulated one, which CONMON_EMULATED says that it is",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at them
@@ -79,6 +83,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name, places in MARKED.items():
             if any(item.path.is_relative_to(HERE / place) for place in places):
                 item.add_marker(name)
+    if os.environ.get("CONMON_EMULATED"):
+        for item in items:
+            if mark := item.get_closest_marker("real_processor"):
+                item.add_marker(pytest.mark.skip(reason=f"processor is emulated: {mark.args[0]}"))
     path: Path = config.getoption("--conmon")
     marked = [(item, mark) for item in items if (mark := item.get_closest_marker("ours"))]
     if not marked or config.getoption("--run-ours") or not os.access(path, os.X_OK):
@@ -94,7 +102,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    item.stash[FAILED] = item.stash.get(FAILED, False) or not report.passed
     return report
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import select
 import signal
 import struct
@@ -20,6 +21,7 @@ from typing import ClassVar
 #: The longest that anything may take before a test fails, in seconds. Not a measure of speed:
 #: generous, so that a loaded machine fails nothing.
 TIMEOUT_S = 30.0
+ARM64 = platform.machine() == "aarch64"  # which has no vfork and no poll but clone and ppoll
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36

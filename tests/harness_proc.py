@@ -113,6 +113,10 @@ def no_fd_left(pid: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
+# What an idle monitor may have to itself, in kB (E2): a page of each part, where pages are large.
+IDLE_MAX_KB = max(100, 12 * os.sysconf("SC_PAGESIZE") // 1024)
+
+
 def private_dirty_kb(pid: int) -> int:
     """Memory that is this process's alone, in kB (proc_pid_smaps_rollup)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from harness import Container
 from harness_os import Deadline
-from harness_proc import context_switches, private_dirty_kb, settled, words
+from harness_proc import IDLE_MAX_KB, context_switches, private_dirty_kb, settled, words
 
-PRIVATE_DIRTY_MAX_KB = 100
 BUFFERS_KB = 64 + 400  # a chunk and its records
 
 
@@ -34,7 +33,7 @@ def end(container: Container) -> None:
 def test_memory(container: Container) -> None:
     """E2: an idle monitor has at most 100 kB of private dirty memory."""
     pid = launch_idle(container)
-    assert private_dirty_kb(pid) <= PRIVATE_DIRTY_MAX_KB
+    assert private_dirty_kb(pid) <= IDLE_MAX_KB
     end(container)
 
 
@@ -47,7 +46,7 @@ def test_memory_after_much_output(container: Container) -> None:
     container.started()
     container.wait_log(b" F done\n")
     settled(container.monitor.pid)
-    assert private_dirty_kb(container.monitor.pid) <= PRIVATE_DIRTY_MAX_KB
+    assert private_dirty_kb(container.monitor.pid) <= IDLE_MAX_KB
     container.open_fifo(container.bundle / "go")
     assert container.end() == 0
 
@@ -62,7 +61,7 @@ def test_memory_without_a_pause(container: Container) -> None:
     pid = container.monitor.pid
     deadline = Deadline()
     # Polled: memory has no event. What is in use are the buffers: one page each of a few.
-    while private_dirty_kb(pid) > PRIVATE_DIRTY_MAX_KB + BUFFERS_KB:
+    while private_dirty_kb(pid) > IDLE_MAX_KB + BUFFERS_KB:
         assert not deadline.passed(), private_dirty_kb(pid)
         time.sleep(0.01)
     container.open_fifo(container.bundle / "go")

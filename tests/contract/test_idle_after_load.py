@@ -10,12 +10,11 @@ from harness import Container
 from harness_attach import connect
 from harness_counters import wait_counters
 from harness_os import TIMEOUT_S
-from harness_proc import context_switches, private_dirty_kb, settled, sleep_limit_ms
+from harness_proc import IDLE_MAX_KB, context_switches, private_dirty_kb, settled, sleep_limit_ms
 from harness_terminal import control, wait_size, wait_taken, with_terminal
 
 pytestmark = pytest.mark.ours("the C conmon has 320 kB and more")
 
-PRIVATE_DIRTY_MAX_KB = 100
 CLIENTS = 64
 MEGABYTES = 5
 
@@ -37,7 +36,7 @@ def end_small(container: Container) -> None:
     """The monitor is as small and quiet as one that never had anything to do. Then the end."""
     pid = container.monitor.pid
     before = settled(pid)
-    assert private_dirty_kb(pid) <= PRIVATE_DIRTY_MAX_KB
+    assert private_dirty_kb(pid) <= IDLE_MAX_KB
     time.sleep(0.3)  # the measurement: nothing may happen in it
     assert context_switches(pid) == before
     container.open_fifo(container.bundle / "go")

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from harness import Container
-from harness_proc import open_fds, settled, signals, status
+from harness_proc import IDLE_MAX_KB, open_fds, settled, signals, status
 
 pytestmark = pytest.mark.ours("it has one life, with 320 kB and more")
 
-DIRTY_MAX_KB = 100
 CLIENTS = 8
 
 
@@ -38,7 +37,7 @@ def assert_lean(container: Container, fifo: Path) -> None:
     container.wait_name(fifo.parent / "recorded")
     pid = container.monitor.pid
     settled(pid)
-    assert dirty_kb(pid) <= DIRTY_MAX_KB
+    assert dirty_kb(pid) <= IDLE_MAX_KB
     assert set(open_fds(pid)) == {0, 1, 2}
     assert not signals(status(Path(f"/proc/{pid}/status"))["SigCgt"])
     container.open_fifo(fifo)

@@ -389,6 +389,7 @@ def test_marker(tmp_path: Path) -> None:
     assert counters["entries"] == 2
 
 
+@pytest.mark.real_processor("the journal is looked for once in a second of its time")
 def test_marker_that_waits_is_counted(tmp_path: Path) -> None:
     """C18: a marker that does not get there either is no output, and what it tells of is not lost.
 
