@@ -1,34 +1,59 @@
-"""docs/systems.md: what was run where is what docs/systems.json has, and nothing has failed."""
+"""What tools/everywhere.py makes of runs of the tests in systems, and docs/systems.md."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
-from types import ModuleType
+import subprocess
+import sys
 
-import pytest
+from harness_build import TOP
 
-TOP = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(TOP))  # behind the conmon that was built
+
+from tools import everywhere
+
+RUN = """\
+system Debian GNU/Linux 13 (trixie)
+C conmon 2.1.12
+.....
+SKIPPED [132] tests/differential/test_differential.py:63: compares with other versions
+SKIPPED [1] tests/unit/test_cli_peer.py:114: the peer's libc is old
+FAILED tests/unit/test_a.py::test_b - assert 1 == 2
+============ 1 failed, 2724 passed, 133 skipped in 632.24s (0:10:32) ============
+"""
 
 
-@pytest.fixture(scope="module")
-def everywhere() -> ModuleType:
-    """tools/everywhere.py."""
-    spec = importlib.util.spec_from_file_location("everywhere", TOP / "tools" / "everywhere.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_outcome_of_a_run() -> None:
+    """Counts, facts, and each reason for a skip with its number."""
+    result = everywhere.outcome(RUN.splitlines())
+    assert result == {
+        "facts": {"system": "Debian GNU/Linux 13 (trixie)", "C conmon": "2.1.12"},
+        "skips": [[132, "compares with other versions"], [1, "the peer's libc is old"]],
+        "counts": {"failed": 1, "passed": 2724, "skipped": 133},
+    }
 
 
-def test_page_is_made_from_the_results(everywhere: ModuleType) -> None:
-    """Systems: no figure on the page was written by hand."""
+def test_run_that_was_cut_off() -> None:
+    """A run without an end is no result."""
+    assert everywhere.outcome(RUN.splitlines()[:-1]) is None
+
+
+def test_facts_of_this_machine() -> None:
+    """Each fact of the table is told by tools/versions.sh."""
+    done = subprocess.run(
+        [TOP / "tools" / "versions.sh"], cwd=TOP, capture_output=True, text=True, check=True
+    )
+    for fact, line in zip(everywhere.FACTS, done.stdout.splitlines(), strict=True):
+        assert line.startswith(fact + " ")
+
+
+def test_page_is_made_from_the_results() -> None:
+    """No figure on the page was written by hand."""
     assert (TOP / "docs" / "systems.md").read_text() == everywhere.page() + "\n"
 
 
-def test_what_is_shown_has_passed(everywhere: ModuleType) -> None:
-    """Systems: what is on the page is a system of `make check-everywhere`, without a failure."""
+def test_what_is_shown_has_passed() -> None:
+    """What is on the page is a system of `make check-everywhere`, without a failure."""
     match = re.search(r"^SYSTEMS \?= (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE)
     assert match is not None
     results = everywhere.read()
@@ -36,15 +61,3 @@ def test_what_is_shown_has_passed(everywhere: ModuleType) -> None:
     for result in results.values():
         assert result["counts"]["passed"] > 0
         assert not {"failed", "error", "errors"} & result["counts"].keys()
-
-
-def test_outcome_of_a_run(everywhere: ModuleType) -> None:
-    """Systems: counts of several runs are added up; each reason for skipping is kept."""
-    found = everywhere.outcome([
-        "kernel 6.1", "kernel 7", "SKIPPED [2] tests/a/test_b.py:3: there is no runc",
-        "== 3 passed, 2 skipped in 1.25s ==", "=== 1 failed, 4 passed in 70.00s (0:01:10) ===",
-    ])  # fmt: skip
-    assert found["facts"] == {"kernel": "6.1"}
-    assert found["skips"] == [[2, "there is no runc"]]
-    assert found["counts"] == {"passed": 7, "skipped": 2, "failed": 1}
-    assert everywhere.outcome(["kernel 6.1", "Killed"]) is None
