@@ -54,8 +54,12 @@ def test_addresses_of_functions_are_read_only() -> None:
 
 def mappings(pid: int) -> list[tuple[int, int, str]]:
     """Start, end and permissions of each."""
-    words = (line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
-    return [(*(int(one, 16) for one in word[0].split("-")), word[1]) for word in words]  # type: ignore[misc]
+    found = []
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        addresses, mode, *_ = line.split()
+        start, _, end = addresses.partition("-")
+        found.append((int(start, 16), int(end, 16), mode))
+    return found
 
 
 def test_interpreter_is_closed_while_the_container_runs(container: Container) -> None:
