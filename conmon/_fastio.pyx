@@ -35,7 +35,7 @@ from conmon.core.logfile cimport log_reopen
 from conmon.core.logwrite cimport log_finish, log_flush
 from conmon.core.memcg cimport KillWatch
 from conmon.core.memcg cimport watch_kills as core_watch_kills
-from conmon.core.monitor cimport monitor_main, monitor_open, monitor_rest
+from conmon.core.monitor cimport monitor_main, monitor_open, monitor_wind_down
 from conmon.core.ownnames cimport own_link_remove, own_name_hold, own_name_remove
 from conmon.core.queue cimport queue_free
 from conmon.core.reaper cimport monitor_signals
@@ -322,7 +322,7 @@ def forward(dict fields, dict texts, chunks, int reads=1):
         close(m.log.fd)
         queue_free(&m.log.queue)
         journal_close(&m)
-        monitor_rest(&m)
+        monitor_wind_down(&m)
         free(record)
     return result
 

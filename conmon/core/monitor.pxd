@@ -91,7 +91,7 @@ cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
     journal_open(m)
 
 
-cdef inline void monitor_rest(Monitor* m) noexcept nogil:
+cdef inline void monitor_wind_down(Monitor* m) noexcept nogil:
     """Wait for nothing more, and give memory back: before the forks, whose children would have it.
 
     Clients, journal and log are still there for those.
@@ -198,7 +198,7 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     journal_finish(m)
     clients_release(m)
     listener_close(m.listener.fd)
-    monitor_rest(m)
+    monitor_wind_down(m)
     # Only what the finish life needs goes on. The caller's own fds, published ports among them,
     # are closed here too: they must be free before anybody sees the exit (C17.6). And before the
     # forks: a child would hold them for a moment longer.
