@@ -14,7 +14,7 @@ from conmon.core.kernel cimport (
     listen, read, recv, send, shutdown, snprintf, sockaddr, sockaddr_un, socket,
 )
 from conmon.core.loop cimport dispatch, source_close
-from conmon.core.monitor cimport monitor_arm, monitor_close, monitor_open
+from conmon.core.monitor cimport monitor_arm, monitor_open, monitor_wind_down
 from conmon.core.record cimport Record
 from conmon.core.state cimport PACKET_DATA, STDIN_PACKET, Monitor
 from conmon.core.streams cimport forward
@@ -183,7 +183,7 @@ cdef void scene_close() noexcept nogil:
     loop_round()
     hold(scene.monitor.client_count == 0 and scene.monitor.clients == NULL, b"who goes is gone")
     source_close(&scene.monitor, &scene.monitor.input.source)
-    monitor_close(&scene.monitor)
+    monitor_wind_down(&scene.monitor)
     close(scene.stdin_end)
 
 
