@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +35,17 @@ def prerequisites() -> None:
         cannot("; ".join(lacking))
 
 
+def next_tick() -> None:
+    """Wait until what has begun began in an earlier tick: start times are counted in these, so a
+    notifier takes a container of the tick in which it is made itself for one that came later.
+    """
+    per_tick = 1 / os.sysconf("SC_CLK_TCK")
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    end = (now // per_tick + 1) * per_tick
+    while (now := time.clock_gettime(time.CLOCK_BOOTTIME)) < end:
+        time.sleep(end - now)
+
+
 @pytest.fixture
 def room(prerequisites: None, tmp_path: Path, guard: Guard) -> Iterator[Room]:
     """A place for containers; none of them outlives the test."""
@@ -58,6 +70,7 @@ def notify(room: Room) -> Iterator[Notify]:
                 if not event.bundle or event.bundle.startswith(f"{room.dir}/"):
                     callback(event)
 
+            next_tick()
             return stack.enter_context(ContainerNotifier(own, **settings))
 
         yield make

@@ -58,7 +58,8 @@ class ContainerNotifier:
     `runtime_paths` are the files that engines execute as OCI runtimes; by default those of
     RUNTIME_PATH (a list as of PATH) or runtimes.PATHS, below HOST_ROOT. They need not exist yet.
     `pre_create`: whether to tell of PRE_CREATE_CONTAINER. `initial`: whether to begin with an
-    ADD_CONTAINER for each container that is there already.
+    ADD_CONTAINER for each container that is there already; one that began in the same clock tick
+    (1/100 s) as the notifier counts as new, and may not be held.
 
     `mode`: "hold" watches the execution of runtimes, and holds a container until the callback has
     returned; it needs privileges (support_details()). "notify" watches the state directories of
