@@ -28,6 +28,8 @@ _BITS = {"int": 31, "int64": 63}
 _PREFIXES = {b"0x": 16, b"0b": 2}
 _DIGITS = {2: b"01", 8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
 _PATIENCE = 5  # seconds until `drop` disconnects a client
+_LATENCY = 5  # ms that lines may wait to be logged together
+_LATENCY_MOST = 1000
 _LOG_LEVELS = {
     b"panic": b"error",
     b"fatal": b"error",
@@ -50,7 +52,8 @@ class UsageError(Exception):
 class Options:
     """One attribute per option; strings are bytes, None when not given.
 
-    Times are seconds, sizes bytes. Sizes and the timeout are off at 0 and below.
+    Times are seconds, but for `log_latency`, ms; sizes are bytes. Sizes and the timeout are off
+    at 0 and below.
     After `validate`, `log_level` is one of error, warn, info, debug, trace;
     `cid`, `runtime` and `container_pidfile` are set, and so is `bundle` unless this is an exec
     session.
@@ -61,11 +64,11 @@ class Options:
         "container_pidfile", "cuuid", "exec_attach", "exec_mode", "exec_process_spec",
         "exit_command", "exit_command_args", "exit_delay", "exit_dir", "full_attach", "help",
         "leave_stdin_open", "log_allowlist_dirs", "log_global_size_max", "log_labels",
-        "log_level", "log_max_files", "log_paths", "log_rotate", "log_size_max", "log_tag",
-        "name", "no_container_partial_message", "no_new_keyring", "no_pivot", "no_sync_log",
-        "persist_dir", "replace_listen_pid", "restore", "runtime", "runtime_args",
-        "runtime_opts", "sdnotify_socket", "socket_dir_path", "stdin", "sync", "syslog",
-        "systemd_cgroup", "terminal", "timeout", "version",
+        "log_latency", "log_level", "log_max_files", "log_paths", "log_rotate", "log_size_max",
+        "log_tag", "name", "no_container_partial_message", "no_new_keyring", "no_pivot",
+        "no_sync_log", "persist_dir", "replace_listen_pid", "restore", "runtime",
+        "runtime_args", "runtime_opts", "sdnotify_socket", "socket_dir_path", "stdin", "sync",
+        "syslog", "systemd_cgroup", "terminal", "timeout", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -89,6 +92,7 @@ class Options:
         self.log_allowlist_dirs: list[bytes] = []
         self.log_global_size_max: int = -1
         self.log_labels: list[bytes] = []
+        self.log_latency: int = _LATENCY
         self.log_level: bytes | None = None
         self.log_max_files: int = 1
         self.log_paths: list[bytes] = []
@@ -272,6 +276,10 @@ def validate(
     if options.exit_delay < 0:
         raise diag.Fatal(b"Delay before invoking exit command must be greater than or equal to 0")
     slow_client_seconds(options)
+    if not 0 <= options.log_latency <= _LATENCY_MOST:
+        raise diag.Fatal(
+            b"log-latency must be from 0 to %d ms, got %d" % (_LATENCY_MOST, options.log_latency)
+        )
 
 
 def _check_mode(options: Options) -> None:

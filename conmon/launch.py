@@ -334,6 +334,7 @@ class Launch:
         options, fields = self.options, self.fields
         fields["has_stdin"] = options.stdin
         fields["leave_stdin_open"] = options.leave_stdin_open
+        fields["log_latency"] = options.log_latency
         fields["slow_client_seconds"] = cli.slow_client_seconds(options)
         fields["api_version"] = options.api_version
         fields["exec_mode"] = options.exec_mode

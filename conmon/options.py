@@ -26,6 +26,7 @@ OPTIONS = (
     (b"log-allowlist-dir", b"", "array", "log_allowlist_dirs"),
     (b"log-global-size-max", b"", "int64", "log_global_size_max"),
     (b"log-label", b"", "array", "log_labels"),
+    (b"log-latency", b"", "int", "log_latency"),
     (b"log-level", b"", "string", "log_level"),
     (b"log-max-files", b"", "int", "log_max_files"),
     (b"log-path", b"l", "array", "log_paths"),

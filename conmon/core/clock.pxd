@@ -1,4 +1,4 @@
-"""Milliseconds: of a clock that nobody sets, and of a pause."""
+"""Times of a clock that nobody sets, and a pause."""
 
 from libc.stdint cimport int64_t
 
@@ -6,10 +6,17 @@ from conmon.core.kernel cimport CLOCK_MONOTONIC, clock_gettime, nanosleep, times
 
 
 cdef inline int64_t now_ms() noexcept nogil:
-    """Now, by a clock that nobody sets."""
+    """Milliseconds of a clock that nobody sets."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef inline int64_t now_us() noexcept nogil:
+    """The same in microseconds."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
 
 
 cdef inline void pause_ms(int ms) noexcept nogil:

@@ -170,7 +170,7 @@ cdef inline void run(Monitor* m) noexcept nogil:
     """Until the container has ended. Idle, this sleeps for good: no timer is set then."""
     cdef int idle, happened
     while m.running:
-        idle = IDLE_AFTER if m.touched > KEEP_BUFFERS else -1
+        idle = IDLE_AFTER if m.touched > KEEP_BUFFERS and m.coalesced == NULL else -1
         happened = dispatch(m, timers_left(m, idle))
         if happened < 0:
             reap(m)

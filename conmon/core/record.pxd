@@ -108,6 +108,7 @@ ctypedef struct Record:
     int64_t log_size        # bytes in the log file now
     int64_t log_total       # bytes that count towards the global limit
     int32_t sync_log        # fsync at the end
+    int32_t log_latency     # ms that lines may wait to be logged together; 0: none
     int32_t log_max_files   # old logs that rotation keeps; 0: no rotation, the log is emptied
     uint32_t journal_fields_size
     int32_t journal_no_partial  # entries are not marked as partial

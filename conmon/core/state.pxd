@@ -181,6 +181,11 @@ cdef struct Monitor:
     Client* retired           # closed in this round of events; freed after it
     Stream out
     Stream err
+    Stream* coalesced         # left alone until the timer fires; NULL: coalesce.pxd
+    Timer coalescing
+    const Stream* read_last   # of the two, and when, in us
+    int64_t read_at
+    int steady                # reads of it in a row, each soon after the one before
     Stdin input
     Log log
     Lines ctl

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t
 
 from conmon.core.attach cimport clients_send
 from conmon.core.buffers cimport buffers_touch
+from conmon.core.coalesce cimport coalesce, coalesce_end
 from conmon.core.journal cimport journal_chunk
 from conmon.core.kernel cimport (
     EPOLLET, EPOLLIN, F_GETPIPE_SZ, F_SETPIPE_SZ, FIONREAD, SPLICE_F_NONBLOCK, STDOUT_FILENO, fcntl,
@@ -92,30 +93,53 @@ cdef inline ssize_t stream_read(Monitor* m, Stream* stream) noexcept nogil:
     return 0
 
 
-cdef inline void on_stream(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+cdef inline void stream_burst(Monitor* m, Stream* stream) noexcept nogil:
     """Take what there is; a burst is logged in one write, which costs a file system less.
 
     It keeps a large write in large pieces of memory, a small one page by page (profile.md).
     Clients are not given so much at once: what they cannot take has to be copied into queues.
     """
-    cdef Stream* stream = <Stream*>source
     cdef ssize_t most = TERMINAL_READ if stream.terminal else CHUNK
+    cdef ssize_t n
+    cdef ssize_t taken = 0
     cdef int _i
     for _i in range(READS):
-        if stream_read(m, stream) < most or m.stalled or m.clients != NULL:
+        n = stream_read(m, stream)
+        taken += n
+        if n < most or m.stalled or m.clients != NULL:
             break
     log_flush(m)
+    coalesce(m, stream, taken, on_coalesced)
+
+
+cdef inline void on_coalesced(Monitor* m) noexcept nogil:
+    """Read the stream that was left alone."""
+    cdef Stream* stream = m.coalesced
+    if stream.source.fd >= 0 and not m.stalled:
+        stream_burst(m, stream)
+    else:
+        coalesce_end(m)
+
+
+cdef inline void on_stream(Monitor* m, Source* source, uint32_t events) noexcept nogil:
+    """Read the stream; before it the other one, if that was left alone: what it has is older."""
+    if m.coalesced != NULL and &m.coalesced.source != source:
+        on_coalesced(m)
+        coalesce_end(m)
+    stream_burst(m, <Stream*>source)
 
 
 cdef inline void streams_arm(Monitor* m) noexcept nogil:
-    """Read the streams, unless a client must catch up first.
+    """Wait for the streams, unless a client must catch up first or the stream is left alone.
 
     A pty's master reports a hang-up for as long as no process has the slave open; edge-triggered
     it does so once, and again when the container opens its terminal anew and writes.
     """
     cdef uint32_t hung_up = <uint32_t>EPOLLET if m.out.hung_up else 0
-    watch(m, &m.out.source, 0 if m.stalled else EPOLLIN | hung_up)
-    watch(m, &m.err.source, 0 if m.stalled else EPOLLIN)
+    if m.clients != NULL:
+        coalesce_end(m)
+    watch(m, &m.out.source, 0 if m.stalled or m.coalesced == &m.out else EPOLLIN | hung_up)
+    watch(m, &m.err.source, 0 if m.stalled or m.coalesced == &m.err else EPOLLIN)
 
 
 cdef inline void stream_drain(Monitor* m, Stream* stream) noexcept nogil:

@@ -70,9 +70,10 @@ class Machine(RuleBasedStateMachine):
         self.terms = 0
         self.count = 0
 
-    @initialize(rotate=st.booleans())
-    def start(self, rotate: bool) -> None:
+    @initialize(rotate=st.booleans(), latency=st.sampled_from([0, 5, 300]))
+    def start(self, rotate: bool, latency: int) -> None:
         container = self.container
+        container.options["--log-latency"] = str(latency)
         container.options["-i"] = None
         container.allow("bundle/puppet")
         container.command(f"exec {Puppet.PROGRAM} puppet")

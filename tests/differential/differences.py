@@ -492,12 +492,13 @@ ROOT\\/run\\/pidfile: No such file or directory"}
         Kind.OLDER,
         "The options of 2.2.1, and one of our own",
         "2.2.1 has those for rotation and labels, and no longer those for seccomp. "
-        "--attach-slow-client is ours.",
+        "--attach-slow-client and --log-latency are ours.",
         ("help",),
         lines("""
             options in the help | ours | --attach-slow-client
             options in the help | ours | --log-allowlist-dir
             options in the help | ours | --log-label
+            options in the help | ours | --log-latency
             options in the help | ours | --log-max-files
             options in the help | ours | --log-rotate
             options in the help | ours | --no-container-partial-message

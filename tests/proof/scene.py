@@ -85,7 +85,9 @@ class Scene:
 
     def launch(self, *options: str, **settings: Any) -> None:
         """Start it all, with some clients that see everything."""
-        self.container.launch(*options, **settings)
+        latency = self.choice.choice(("0", "5", "50"))
+        self.say("log latency:", latency)
+        self.container.launch("--log-latency", latency, *options, **settings)
         self.container.started()
         self.open_counters()
         for _ in range(self.choice.randrange(4)):

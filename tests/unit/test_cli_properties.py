@@ -43,8 +43,8 @@ ARRAYS = [
     ("runtime-arg", "", "runtime_args"), ("runtime-opt", "", "runtime_opts"),
 ]  # fmt: skip
 INTEGERS = [
-    ("exit-delay", "", "exit_delay"), ("log-max-files", "", "log_max_files"),
-    ("timeout", "T", "timeout"),
+    ("exit-delay", "", "exit_delay"), ("log-latency", "", "log_latency"),
+    ("log-max-files", "", "log_max_files"), ("timeout", "T", "timeout"),
 ]  # fmt: skip
 LARGE_INTEGERS = [
     ("log-size-max", "", "log_size_max"), ("log-global-size-max", "", "log_global_size_max"),

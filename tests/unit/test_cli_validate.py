@@ -211,3 +211,12 @@ def test_slow_client_policy_that_is_refused() -> None:
             b"The seconds of attach-slow-client must be an integer from 1 to 2147483647, got "
             + seconds
         )
+
+
+def test_log_latency() -> None:
+    """E4: from none to a second."""
+    for ms in (0, 1, 5, 1000):
+        assert validated(*CREATE, b"--log-latency", b"%d" % ms).log_latency == ms
+    for ms in (-1, 1001):
+        text = b"log-latency must be from 0 to 1000 ms, got %d" % ms
+        assert fatal(*CREATE, b"--log-latency", b"%d" % ms) == text
