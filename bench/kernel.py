@@ -62,6 +62,19 @@ def others_cpu_s() -> float:
     return used - sum(os.times()[:4])
 
 
+def processors() -> int:
+    """How many are there to be idle."""
+    return os.sysconf("SC_NPROCESSORS_ONLN")
+
+
+def idle_s() -> float:
+    """Time in s that the processors were idle, all together: the kernel counts it in ns where they
+    stop ticking meanwhile (NO_HZ), while busy time may be counted by ticks (proc_stat(5)).
+    """
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return sum(map(int, fields[3:5])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_kb(pid: int) -> dict[str, int]:
     """A process's memory in kB by the names of /proc/PID/smaps_rollup: Rss, Pss, ..."""
     found = {}

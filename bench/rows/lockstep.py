@@ -25,8 +25,11 @@ def measure(bench: Bench) -> None:
 
 
 def _one(bench: Bench, turn: Turn, log: Path, command: str, count: int) -> None:
-    conmon, root = bench.subject(turn.who).path, bench.ram / f"c{bench.number()}"
+    subject, root = bench.subject(turn.who), bench.ram / f"c{bench.number()}"
+    conmon = subject.path
     options = ["--no-sync-log"]
+    if subject.has("--log-latency"):
+        options.append("--log-latency=0")  # or it would wait for more, and the container for it
     with Container(conmon, root, command=command, log=f"k8s-file:{log}", options=options) as one:
         one.launch()
         one.settle()
@@ -43,7 +46,8 @@ ROWS = [
         "one-by-one",
         "20,000 lines, one write at a time",
         "The container writes a line of 100 bytes when conmon has read the last one from the pipe"
-        " (`bench/programs/lockstep.py`). CPU of conmon's pid from the first line to its end.",
+        " (`bench/programs/lockstep.py`). CPU of conmon's pid from the first line to its end. This"
+        " conmon with `--log-latency=0`: it is to be woken up for each line.",
         (CPU,),
         measure,
         __name__,
