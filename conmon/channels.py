@@ -12,11 +12,10 @@ SUN_PATH = 107
 class Stdio:
     """Pipe ends. The runtime's are -1 once it has them, and where there is no pipe."""
 
-    __slots__ = ("null", "runtime_stderr", "runtime_stdin", "runtime_stdout", "stderr", "stdin",
+    __slots__ = ("runtime_stderr", "runtime_stdin", "runtime_stdout", "stderr", "stdin",
                  "stdout")  # fmt: skip
 
-    def __init__(self, null: int) -> None:
-        self.null = null
+    def __init__(self) -> None:
         self.stdin = self.stdout = self.stderr = -1
         self.runtime_stdin = self.runtime_stdout = self.runtime_stderr = -1
 
@@ -32,12 +31,12 @@ class Stdio:
         self.runtime_stdin = self.runtime_stdout = self.runtime_stderr = -1
 
 
-def open_stdio(options: cli.Options, null: int) -> Stdio:
+def open_stdio(options: cli.Options) -> Stdio:
     """Make the pipes; our ends never block, the container's always do. OSError.
 
     With a terminal only the runtime's messages come through a pipe: stderr.
     """
-    stdio = Stdio(null)
+    stdio = Stdio()
     if not options.terminal:
         if options.stdin:
             stdio.runtime_stdin, stdio.stdin = posix.pipe2(posix.O_CLOEXEC)

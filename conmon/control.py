@@ -33,7 +33,7 @@ class Fifo:
         """Take what is there: rows and columns of the last resize in it. Never waits."""
         try:
             data = posix.read(self.fd, _KEEP_LIMIT)
-        except OSError:  # nothing there; what else it may be the monitor finds, and tells
+        except OSError:  # nothing there; any other error the monitor will find and report
             return None
         *lines, self._line = (self._line + data).split(b"\n")
         size = None

@@ -63,7 +63,7 @@ class Launch:
         """The steps of C4, in their order. diag.Fatal. Returns only if no other life began."""
         self.prepare()
         held = self.start_container()
-        # from here on nothing but the container's end may end conmon: its exit code is due
+        # from here on nothing but the container's end may end conmon: it owes the exit code
         self.container_runs = True
         self.describe_streams(held)
         self.watch_kills()
@@ -83,7 +83,7 @@ class Launch:
         attach_fd = self.check_pipes()
         self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
         gate = process.daemonize() if not options.sync else -1
-        # from the first name that we make a signal waits, or that name would be left behind
+        # before the first file is made: a signal that ended conmon would leave it behind
         _fastio.block_signals()
         if gate >= 0:
             process.announce(gate, options.conmon_pidfile)
@@ -172,9 +172,9 @@ class Launch:
         """
         options, fields = self.options, self.fields
         if self.plan.passthrough:
-            self.stdio = channels.Stdio(self.null)
+            self.stdio = channels.Stdio()
         else:
-            self.stdio = channels.open_stdio(options, self.null)
+            self.stdio = channels.open_stdio(options)
             fields["held_fd"] = posix.memfd_create("conmon-held", posix.MFD_CLOEXEC)
         if options.bundle is not None and not self.plan.passthrough:
             self.open_bundle(options.bundle)
@@ -243,9 +243,9 @@ class Launch:
         # a session's includes its runtime's time, a container's begins now
         left = timeout.left_ms() if session else options.timeout * 1000
         self.fields["timeout_ms"] = max(left, 1) if options.timeout > 0 else 0
-        # one that fails has cleaned up after itself, one that was killed could not
+        # a runtime that fails has cleaned up after itself, one that was killed could not
         self.has_children = code == 0 or code > 128
-        # whether a session's command was started is told by the pid file, not by the code
+        # for a session the pid file tells whether its command was started, not the code
         if code != 0 and not options.exec_mode:
             text = runtime.error_text(stdio, held)
             diag.warn(b"runtime stderr: " + (text or b""))

@@ -27,11 +27,10 @@ class LogPlan:
     """Where output is logged; several drivers may be on at once.
 
     path: the k8s-file log or None; name: what it is reopened and replaced as, once it is open;
-    none: some --log-path asked for no logging; allowlist: where the log must be, anywhere if
-    empty.
+    allowlist: where the log must be, anywhere if empty.
     """
 
-    __slots__ = ("allowlist", "journald", "name", "none", "passthrough", "path")
+    __slots__ = ("allowlist", "journald", "name", "passthrough", "path")
 
     def __init__(self) -> None:
         self.path: bytes | None = None
@@ -39,7 +38,6 @@ class LogPlan:
         self.allowlist: list[bytes] = []
         self.journald: bool = False
         self.passthrough: bool = False
-        self.none: bool = False
 
 
 def plan_paths(options: cli.Options) -> LogPlan:
@@ -58,9 +56,7 @@ def plan_paths(options: cli.Options) -> LogPlan:
             plan.journald = True
         elif driver == b"passthrough":
             plan.passthrough = True
-        elif driver in _NONE:
-            plan.none = True
-        else:
+        elif driver not in _NONE:
             raise diag.Fatal(b"No such log driver " + driver)
     return plan
 

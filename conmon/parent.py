@@ -94,7 +94,8 @@ def wait_for_start(fd: int) -> None:
 
 
 def wait_for_go(start: Pipe) -> None:
-    """Before a reason is told: a caller that still has to write the go would fail on that."""
+    """Read the start byte before an error is reported: a caller that writes it only after conmon
+    has gone would get EPIPE, and show that instead of the reason."""
     try:
         if start.fd >= 0:
             wait_for_start(start.fd)

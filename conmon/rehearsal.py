@@ -31,7 +31,7 @@ def _rehearse(line: bytes) -> None:
     life.sync.checked()
     life.owes_exit_command = False
     runtime.command(options)
-    life.stdio = channels.open_stdio(options, -1)
+    life.stdio = channels.open_stdio(options)
     life.stdio.for_runtime()
     life.stdio.close_runtime_ends()
     life.wait_for_client(runtime.Timeout(0))

@@ -173,10 +173,10 @@ def wait(
 
 
 class Signals:
-    """What conmon is sent while the runtime runs.
+    """Signals that conmon gets while the runtime runs.
 
-    It is the runtime's. A runtime that does not die of it may have ended before it came, or not
-    heed it: then it is the container's, and waits for the monitor life, blocked.
+    They are passed on to the runtime. If it does not die of one, because it ignores the signal or
+    had ended before, the signal stays pending, and the monitor life passes it to the container.
     """
 
     __slots__ = ("_fd", "_held", "_passed", "_pid")

@@ -6,8 +6,9 @@ container's streams rest until it has caught up, while everything else goes on. 
 disconnects it if it takes nothing for some time: patience.pxd.
 
 Input: packets of at most 32768 bytes; end of file closes the container's stdin if it was asked
-for (-i) and is not to stay open. While the container does not read, clients are not read. Who
-goes then leaves, and its place is free; what it has sent waits in its socket: it is a leaver.
+for (-i) and is not to stay open. While the container does not read, clients are not read. A client
+that disconnects then becomes a leaver: its place is free for another client, and its socket is kept
+until what it has sent is read.
 """
 
 from libc.errno cimport (

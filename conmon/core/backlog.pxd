@@ -55,7 +55,7 @@ cdef inline void client_end_output(Monitor* m, Client* client) noexcept nogil:
 
 
 cdef inline void client_lose(Monitor* m, Client* client, const char* why) noexcept nogil:
-    """Disconnect a client that is due more; who arms it next closes it."""
+    """Disconnect a client although output waits for it. The next client_arm() closes its socket."""
     say(m.record, LEVEL_WARNING, why)
     m.record.counters.clients_dropped += 1
     client.input_ended = True
@@ -161,7 +161,10 @@ cdef inline bint backlog_put(
 
 cdef inline int clients_take(
         Monitor* m, char tag, const char* data, size_t size, int packets) noexcept nogil:
-    """Send a chunk to every client that is due nothing; the packets that all have taken."""
+    """Send a chunk to every client without a backlog.
+
+    The smallest number of packets that one of all clients has taken.
+    """
     cdef Client* client = m.clients
     cdef int least = packets
     while client != NULL:
@@ -176,7 +179,8 @@ cdef inline int clients_take(
 
 cdef inline void client_wait(
         Monitor* m, Client* client, int least, int packets, uint64_t before) noexcept nogil:
-    """Give a client its place after packets from the chunk's `least` on were put at `before`."""
+    """Set the client's place, after the chunk's packets from number `least` on were put into the
+    backlog at `before`; stall it if too much waits for it."""
     if client.output_ended:
         return
     if client.place == before:

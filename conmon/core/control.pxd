@@ -116,8 +116,8 @@ cdef inline void winsz_line(Monitor* m, const char* line) noexcept nogil:
 cdef inline void lines_take(Monitor* m, Lines* lines, bint is_ctl) noexcept nogil:
     """Handle every whole line of the buffer and keep the rest.
 
-    Requests to reopen the log that were read together are met by one reopening after the last
-    of them, which is all that who asked waits for.
+    Several requests to reopen the log that were read together cause one reopening, after the last
+    of them: each caller only waits for a reopening after its own request.
     """
     cdef bint reopen = False
     cdef char* start = lines.buffer

@@ -9,7 +9,7 @@ that is formatted here is the 45-byte header; the date is made anew once per sec
 from libc.string cimport memcpy
 
 from conmon.core.kernel cimport CLOCK_REALTIME, clock_gettime, localtime_r, timespec, tm
-from conmon.core.state cimport HEADER, Log
+from conmon.core.state cimport HEADER, TAG_AT, Log
 
 
 cdef inline void put_digits(char* out, long value, int count) noexcept nogil:
@@ -60,6 +60,6 @@ cdef inline size_t put_record(
     memcpy(out + HEADER, data, size)
     if not partial:
         return HEADER + size
-    out[HEADER - 2] = c"P"
+    out[TAG_AT] = c"P"
     out[HEADER + size] = c"\n"
     return HEADER + size + 1

@@ -19,8 +19,7 @@ cdef enum Level:
     LEVEL_ERROR = 0
     LEVEL_WARNING = 1
     LEVEL_INFO = 2
-    LEVEL_DEBUG = 3
-    LEVEL_TRACE = 4
+    LEVEL_DEBUG = 3       # 4, trace, only the Python lives have
 
 cdef enum:
     # <syslog.h>: LOG_USER | severity
@@ -68,7 +67,7 @@ cdef inline int syslog_send_as(int kind, const char* message, size_t size) noexc
 
 
 cdef inline const char* level_letter(int level) noexcept nogil:
-    cdef const char* letters = b"e\0w\0i\0d\0d"
+    cdef const char* letters = b"e\0w\0i\0d"
     return letters + 2 * level
 
 
@@ -79,7 +78,7 @@ cdef inline const char* level_syslog_name(int level) noexcept nogil:
         return b"nwarn"
     if level == LEVEL_INFO:
         return b"ninfo"
-    return b"ndebug" if level == LEVEL_DEBUG else b"ntrace"
+    return b"ndebug"
 
 
 cdef inline void say(Record* record, int level, const char* text) noexcept nogil:

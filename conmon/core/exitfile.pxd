@@ -20,8 +20,8 @@ from conmon.core.kernel cimport (
 
 cdef enum:
     EXIT_FILE_ROOM = 16   # bytes of a reserved file; a code has at most eleven
-    EXIT_FILE_TRIES = 21  # for two seconds,
-    EXIT_FILE_PAUSE = 100  # ms between them
+    EXIT_FILE_TRIES = 21  # in two seconds
+    EXIT_FILE_PAUSE = 100  # ms between two tries
     LINK_TRIES = 100      # names beside the goal that others may have by chance
 
 cdef struct ExitFile:
@@ -50,7 +50,7 @@ cdef inline int exit_file_reserve(const char* directory) noexcept nogil:
 cdef inline int exit_file_fill(ExitFile* file) noexcept nogil:
     """Write the code over the room in a reserved file; 0 or -errno.
 
-    One that has a name is not touched any more: it was put in its place by a life that then died.
+    A file that has a name already is left alone: a life that died since then has put it in place.
     """
     cdef stat_t about
     cdef ssize_t size = strlen(file.code)

@@ -1,9 +1,10 @@
 """Closing a socket so that its peer still gets all that was sent to it (C21.1).
 
-A unix socket that is closed with received data unread gives its peer ECONNRESET: a peer with
-packets (SOCK_SEQPACKET) before it has read what is queued for it, one with a stream instead of
-its end of file. A listening socket that is closed does the same to those that it has not
-accepted. So nothing more is let in first, and what has come is taken; only then is it closed.
+A unix socket that is closed with received data unread gives its peer ECONNRESET. A peer with a
+SOCK_SEQPACKET socket gets it before it has read what is queued for it, a peer with a SOCK_STREAM
+socket instead of the end of file. A listening socket that is closed does the same to clients that
+it has not accepted. So the socket is shut for new data first, then what has arrived is read, and
+only then is it closed.
 """
 
 from libc.errno cimport ECONNRESET, EINTR, errno

@@ -10,7 +10,7 @@ from conmon.core.state cimport Monitor, Queue
 cdef enum:
     # Bytes of entries that wait. The streams rest meanwhile, so only what a container leaves in its
     # pipes at its end comes to more than some 100 kB: 9 bytes for every empty line.
-    QUEUE_MAX = 64 << 20
+    JOURNAL_QUEUE_MAX = 64 << 20
 
 cdef struct Queued:
     uint32_t size             # bytes of the message, which follows
@@ -32,7 +32,7 @@ cdef inline bint journal_enqueue(Monitor* m, const Entry* entry) noexcept nogil:
     cdef Queue* queue = &m.journal.queue
     cdef Queued head
     cdef size_t size = entry.kept_size + entry.size
-    cdef bint fits = queue_size(queue) + sizeof(head) + size <= QUEUE_MAX
+    cdef bint fits = queue_size(queue) + sizeof(head) + size <= JOURNAL_QUEUE_MAX
     if not fits or not queue_reserve(queue, sizeof(head) + size):
         return False
     head.size = <uint32_t>size
@@ -55,7 +55,8 @@ cdef inline void journal_keep(Monitor* m, const Entry* entry) noexcept nogil:
 
 
 cdef inline void journal_drop_queue(Monitor* m) noexcept nogil:
-    """Count what waits, and what a marker among it would have told of, which is the first."""
+    """Drop all entries that wait, and count them; also what the marker at the head would have
+    reported, if there is one."""
     cdef Queued head
     cdef bint marker = m.journal.marked_entries > 0
     while queue_size(&m.journal.queue):

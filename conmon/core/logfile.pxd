@@ -197,8 +197,8 @@ cdef inline int log_open_again(Log* log) noexcept nogil:
 cdef inline void log_show_change(const Log* log) noexcept nogil:
     """Have watchers of the log see a change, without one: allocate a byte that it has.
 
-    Where a file system cannot, the file is cut to its size. That could tear what somebody who
-    empties it in that moment (copytruncate) leaves, so it comes second.
+    Where a file system cannot, the file is cut to its present size. That comes second because it
+    could cut off records if somebody empties the file at that moment (copytruncate).
     """
     cdef int64_t size = file_size(log.fd)
     if size == 0 or fallocate(log.fd, FALLOC_FL_KEEP_SIZE, 0, 1) < 0:

@@ -1,10 +1,11 @@
 """The log's way to its reader and to the disk at the end (C17.3), which nobody waits for (C20.23).
 
-fsync() takes as long as the disk does: seconds, where others write much; and who reads a log that
-is a fifo takes the rest of it when he likes. Both is done by a forked child that holds nothing
-but the log and what it has not taken, while conmon goes on to the exit files. It lives until all
-is taken, or the log fails. Without a child the rest is lost, and counted, and the system writes the
-log to the disk within half a minute: the exit code is worth more.
+fsync() takes as long as the disk does, seconds where others write much. The reader of a log that is
+a fifo may take the rest at any time, or never. So a forked child waits for both, while conmon goes
+on to the exit files. The child holds nothing but the log and the records that it has not taken. It
+lives until all is taken, or the log fails. Where no child can be forked, the rest is lost and
+counted, and the system writes the log to the disk within half a minute: the exit code is worth
+more.
 """
 
 from libc.errno cimport EINTR, errno

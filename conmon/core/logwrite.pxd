@@ -20,13 +20,13 @@ from conmon.core.kernel cimport S_ISREG, fstat, ftruncate, snprintf, stat_t, wri
 from conmon.core.logwait cimport is_regular, log_stall, log_unstall
 from conmon.core.queue cimport queue_free, queue_reserve, queue_size
 from conmon.core.record cimport Record
-from conmon.core.state cimport HEADER, Log, Monitor, Source
+from conmon.core.state cimport HEADER, TAG_AT, Log, Monitor, Source
 
 cdef enum:
-    # bytes that wait. The streams rest meanwhile: it takes full pipes of empty lines, at the
-    # container's end, to come near
-    QUEUE_MAX = 32 << 20
-    QUEUE_RESUME = 16 << 20  # and so much, after some were lost for that, until more may wait
+    # Bytes that may wait for the log. The streams are not read meanwhile, so only full pipes of
+    # empty lines, read at the container's end, come near.
+    LOG_QUEUE_MAX = 32 << 20
+    LOG_QUEUE_RESUME = 16 << 20  # after an overflow records are dropped until less than this waits
 
 
 cdef inline int64_t file_size(int fd) noexcept nogil:
@@ -57,7 +57,7 @@ cdef inline void log_note_begun(Log* log, const char* data, size_t done) noexcep
         log.begun = 0
     if log.begun == 0:
         # the whole record is there, of which only the beginning was written
-        log.begun_tag = (newline + 1 if newline != NULL else data)[HEADER - 2]
+        log.begun_tag = (newline + 1 if newline != NULL else data)[TAG_AT]
     log.begun += done
 
 
@@ -112,7 +112,7 @@ cdef inline void log_count_lost(
     while data < end:
         whole = record_rest(data, end - data)
         # a partial record's newline is not the container's
-        log_count(log, record, whole - HEADER - (data[HEADER - 2] == c"P"))
+        log_count(log, record, whole - HEADER - (data[TAG_AT] == c"P"))
         data += whole
 
 
@@ -259,7 +259,7 @@ cdef inline void log_write(Monitor* m, const char* data, size_t size) noexcept n
     data += done
     size -= done
     if failure == EAGAIN and (
-            queue_size(&log.queue) + size > QUEUE_MAX or not log_enqueue(log, data, size)):
+            queue_size(&log.queue) + size > LOG_QUEUE_MAX or not log_enqueue(log, data, size)):
         failure = ENOBUFS
     if failure != EAGAIN:
         log_lose(m, data, size)
@@ -276,7 +276,7 @@ cdef inline void log_flush(Monitor* m) noexcept nogil:
         return
     buffers_touch(m, size)
     log.used = 0
-    if log.failure and (queue_size(&log.queue) > QUEUE_RESUME or log_resume(m)):
+    if log.failure and (queue_size(&log.queue) > LOG_QUEUE_RESUME or log_resume(m)):
         log_count_lost(log, m.record, log.buffer, size)
     else:
         log_write(m, log.buffer, size)

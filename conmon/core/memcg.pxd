@@ -1,9 +1,9 @@
 """The container's memory cgroup: where it is, and how often the kernel killed in it. (C15)
 
 The kernel counts: `oom_kill` in the cgroup's memory.events (v2) or memory.oom_control (v1, since
-Linux 4.13). inotify (v2) or an eventfd (v1) tells when to look. Both are opened by the launch
-life, before the caller knows the container's pid and may start what is in it: what is counted
-then is no kill of this container.
+Linux 4.13). inotify (v2) or an eventfd (v1) tells when to look. The launch life opens both before
+it reports the container's pid. The caller starts the container only after that, so kills that were
+counted by then are not this container's.
 """
 
 from libc.errno cimport ENOENT, errno

@@ -57,9 +57,9 @@ cdef inline void block_signals() noexcept nogil:
 
 
 cdef inline void forgo_privileges(const Record* record) noexcept nogil:
-    """Have no program give us rights, where none is to be executed: without an exit command.
+    """Set no_new_privs, unless there is an exit command: without one conmon executes no program.
 
-    With one that is the caller's to say: `podman container cleanup` may need what it finds.
+    With one the caller decides: `podman container cleanup` may need set-user-ID programs.
     """
     if not record.exit_argv:
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -27,8 +27,8 @@ cdef enum:
     NOTIFY_LAST = 1024    # messages taken at the end; the socket holds at most some hundred
     NOTIFY_LIMIT = 32768  # bytes of one datagram
     NOTIFY_KEPT = 65536   # bytes of what is kept
-    NOTIFY_DELAY_FIRST = 10   # ms until what is kept is tried again, doubled each time that
-    NOTIFY_DELAY_LAST = 1000  # nothing of it goes
+    NOTIFY_DELAY_FIRST = 10   # ms until kept messages are sent again; doubled when none went
+    NOTIFY_DELAY_LAST = 1000  # ms; the longest such delay
 
 
 cdef inline bint begins(const char* line, size_t size, const char* start) noexcept nogil:
@@ -233,9 +233,9 @@ cdef inline void on_notify_timer(Monitor* m) noexcept nogil:
 
 
 cdef inline void notify_drain(Monitor* m) noexcept nogil:
-    """The container's last words, and a last try with what is kept.
+    """Relay the messages that have arrived by now, and try once more to send the kept ones.
 
-    Nothing new is let in first: what were left in the socket would be closed with it, fds too.
+    The socket is shut first: a message that came later would be closed with it, unread.
     """
     cdef int yes = 1
     cdef int count = 0

@@ -32,7 +32,7 @@ cdef inline int remove_if_there(const char* path) noexcept nogil:
 
 
 cdef inline int name_is_ours(const char* path, const stat_t* ours) noexcept nogil:
-    """Whether the name is still that of what `ours` tells of; -errno."""
+    """Whether the name still is of the inode that `ours` describes; -errno."""
     cdef stat_t named
     if fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) < 0:
         return -errno
@@ -40,7 +40,10 @@ cdef inline int name_is_ours(const char* path, const stat_t* ours) noexcept nogi
 
 
 cdef inline int own_name_remove(const char* path, int held) noexcept nogil:
-    """Remove a name if it is still that of what is held, or nothing is; 0 or -errno."""
+    """Remove a name if it still is of the inode that `held` has open, or that is -1.
+
+    0 or -errno.
+    """
     cdef stat_t ours
     cdef int found = 1
     cdef int _i

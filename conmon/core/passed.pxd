@@ -85,7 +85,8 @@ cdef inline void hold_passed(Passed* passed, int gate) noexcept nogil:
 cdef inline pid_t passed_hand_over(Passed* passed) noexcept nogil:
     """Close the fds without waiting; the pid of the child that may have to wait, or -errno.
 
-    Without a child they are closed here: who passes fds while no process can be had waits himself.
+    Without a child they are closed here, which may block the monitor: only a container that passes
+    fds while no process can be made for its user gets that, and it delays its own monitor.
     """
     cdef int gate[2]
     cdef pid_t pid = -1

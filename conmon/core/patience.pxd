@@ -67,7 +67,8 @@ cdef inline void client_unstall(Monitor* m, Client* client) noexcept nogil:
 cdef inline bint client_is_dead(Monitor* m, Client* client) noexcept nogil:
     """Look at a stalled client: whether it has taken nothing for too long.
 
-    So many looks, too: where the whole machine stood still, the client could take nothing.
+    Time alone does not count, so many looks must have passed too: while the whole machine was
+    suspended the client could take nothing.
     """
     if client_unread(client) < client.unread:
         client_progressed(client)

@@ -107,7 +107,8 @@ cdef inline void on_clock(Monitor* m) noexcept nogil:
 
 
 cdef inline void stranger_by_clock(Monitor* m, int failure) noexcept nogil:
-    """No fd can be had that would tell, or a kernel before 5.3 has none: look now and then."""
+    """Look for the container's end every LOOK_AGAIN ms: there is no fd for a pidfd, or the kernel
+    is older than 5.3 and has none."""
     if not m.by_clock:
         say_errno(
             m.record, LEVEL_WARNING, b"Cannot open a pidfd for the container, polling for its end",

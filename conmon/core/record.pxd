@@ -84,9 +84,9 @@ ctypedef struct Record:
     int32_t held_fd         # memfd: what stdout, then stderr wrote before the monitor began
     int32_t persist_exit_fd  # reserved for the exit files: exitfile.pxd
     int32_t exit_file_fd
-    int32_t attach_path_fd  # of what these names are, to know them again: ownnames.pxd
-    int32_t attach_link_fd
-    int32_t oom_event_fd    # tells when to look at the kills: memcg.pxd
+    int32_t attach_path_fd  # O_PATH: the attach socket and its link. They tell at the end whether
+    int32_t attach_link_fd  # the names are still ours: ownnames.pxd
+    int32_t oom_event_fd    # readable when there may have been a kill: memcg.pxd
     int32_t oom_counter_fd
     int64_t held_stdout_size
     int64_t held_stderr_size

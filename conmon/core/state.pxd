@@ -24,6 +24,7 @@ cdef extern from *:  # sizes of buffers.pxd, in bytes
 
 cdef enum:
     HEADER = 45               # bytes before a record's data
+    TAG_AT = HEADER - 2       # the byte among them that is F or P
     RECORD_DATA = 8192        # bytes of data in one record, newline included: what C conmon
                               # reads at once; log shippers refuse lines of more than 16-32 KiB
     LINE_LIMIT = 200          # bytes of one control line, newline included
@@ -52,15 +53,15 @@ cdef struct Timer:            # timer.pxd
 cdef struct Queue:            # queue.pxd
     char* data
     size_t capacity
-    size_t head               # of what waits, and
-    size_t tail               # behind it
+    size_t head               # offset of the first byte that waits
+    size_t tail               # offset behind the last one
 
 cdef struct Stream:
     Source source             # must be first: a handler gets the Source and casts
     char tag                  # 2 stdout, 3 stderr: the attach protocol's stream byte
     bint terminal             # a pty's master
-    bint full                 # the pipe was, during this burst, and
-    bint wide                 # we have given it more room: streams.pxd
+    bint full                 # a read of this burst filled the chunk
+    bint wide                 # the pipe was enlarged to WIDE_PIPE: streams.pxd
     bint unspliceable         # a filter of system calls knows no splice
     bint hung_up              # a terminal that nobody in the container has open just now
 
@@ -124,8 +125,9 @@ cdef struct Oom:
 cdef struct Notify:
     Source source
     Timer timer               # set while something is kept
-    char* kept                # what the host's socket did not take: each message behind two
-    size_t size               # bytes of its size
+    char* kept                # messages that the host's socket did not take, each with its size,
+                              # two bytes, before it
+    size_t size               # bytes in `kept`
     long delay                # ms until the timer fires; 0: it is not set
 
 cdef struct JournalLine:
@@ -140,19 +142,19 @@ cdef struct Journal:
     const char* path          # of the journal's socket; NULL: no journald log
     const char* fields        # the constant fields of every entry, framed
     size_t fields_size
-    char* area                # memory for unfinished lines, and for
-    void* batch               # one batch of entries: Batch, journalsocket.pxd
+    char* area                # memory for unfinished lines
+    void* batch               # memory for a batch of entries: Batch, journalsocket.pxd
     JournalLine lines[2]      # stdout, stderr
     int state                 # journalstate.pxd
     bint stalled              # entries wait: streams are not read
-    bint reached              # the journal took an entry once
-    bint hopeless             # ... but not since it was given up
+    bint reached              # the journal has taken an entry
+    bint hopeless             # it was given up, and has taken none since
     int failure               # errno of the last refusal
     int64_t since             # ms; when it was first or last tried in this state
     uint64_t lost             # bytes of container output dropped since the last marker
     uint64_t lost_entries
-    uint64_t marked           # bytes that a marker tells of which waits to be sent, as the first
-    uint64_t marked_entries   # of the queue; 0: no marker waits
+    uint64_t marked           # lost bytes that the marker at the queue's head reports
+    uint64_t marked_entries   # lost entries that it reports; 0: there is no such marker
     int window                # entries of the queue that are offered at once
     Queue queue               # entries that wait
 
@@ -183,9 +185,9 @@ cdef struct Monitor:
     Stream err
     Stream* coalesced         # left alone until the timer fires; NULL: coalesce.pxd
     Timer coalescing
-    const Stream* read_last   # of the two, and when, in us
-    int64_t read_at
-    int steady                # reads of it in a row, each soon after the one before
+    const Stream* read_last   # the stream that was read last
+    int64_t read_at           # us; the time of that read
+    int steady                # reads of that stream in a row, each soon after the one before
     Stdin input
     Log log
     Lines ctl

@@ -60,8 +60,8 @@ cdef inline void forward(Monitor* m, char tag, const char* data, size_t size) no
 cdef inline ssize_t stream_take(Monitor* m, Stream* stream) noexcept nogil:
     """One read of at most CHUNK bytes: read(2).
 
-    What nobody is to see goes from the pipe to our stdout, which is /dev/null: not one byte of
-    it is touched. A terminal cannot be spliced.
+    Output that nobody wants is spliced from the pipe to our stdout, which is /dev/null: its bytes
+    are not even copied. A terminal cannot be spliced.
     """
     cdef ssize_t n
     cdef bint wanted = m.log.fd >= 0 or m.journal.path != NULL or m.clients != NULL

@@ -193,7 +193,7 @@ def read(pid: int) -> Monitor | None:
 
 
 def find() -> list[Monitor]:
-    """All monitors, a container's before its exec sessions, the longest at work first."""
+    """All monitors, a container's before its exec sessions, the oldest first."""
     found: list[Monitor] = []
     for pid in procfs.pids():
         try:

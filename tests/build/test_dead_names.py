@@ -37,6 +37,35 @@ def test_names_of_the_kernel() -> None:
     assert declared - used == set()
 
 
+def test_constants_of_the_core() -> None:
+    """Each constant that a file of the core defines is used."""
+    files = [*TOP.glob("conmon/core/*.pxd"), *TOP.glob("conmon/*.pyx")]
+    texts = [path.read_text() for path in files if path != KERNEL]
+    words = Counter(word for text in texts for word in re.findall(r"\w+", text))
+    defined = {
+        name
+        for text in texts
+        for block in re.findall(r"^cdef enum\b.*:\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+        for name in re.findall(r"^    ([A-Z]\w+) =", block, re.MULTILINE)
+    }
+    assert len(defined) > 60
+    # a constant that does not compile where something is too large
+    assert {name for name in defined if words[name] == 1} == {"AREA_FITS"}
+
+
+def test_attributes() -> None:
+    """Each attribute of the Python lives' objects is read somewhere in them."""
+    text = "".join(path.read_text() for path in TOP.glob("conmon/*.py"))
+    slots = {
+        name
+        for names in re.findall(r"__slots__ = \(([^)]*)\)", text)
+        for name in re.findall(r'"(\w+)"', names)
+    }
+    assert len(slots) > 60
+    read = set(re.findall(r"\.(\w+)\b(?!\s*(?::[^=\n]*)?=[^=])", text))
+    assert slots - read == set()
+
+
 def test_functions() -> None:
     """Each function and class of the package is named somewhere else, too."""
     files = [*TOP.glob("conmon/**/*.py"), *TOP.glob("conmon/**/*.p[xy][xdi]")]

@@ -15,7 +15,7 @@ def test_what_is_to_be_changed_is_there() -> None:
     assert len(walks) > 5
     for name, path in walks:
         # a function, a method or a constant; in Cython a function's type comes before its name
-        defined = rf"^ *(?:def |cdef inline [\w ]+[ *]){name}\(|^{name}\b.* ="
+        defined = rf"^ *(?:def |cdef inline [\w ]+[ *]){name}\(|^ *{name}\b.* ="
         assert re.search(defined, (TOP / path).read_text(), re.MULTILINE), f"{name} in {path}"
 
 

@@ -12,10 +12,10 @@ from conmon import cli, diag, logdrivers
 LONG_ID = b"0123456789abc"
 
 
-def planned(*specs: bytes) -> tuple[bytes | None, bool, bool, bool]:
+def planned(*specs: bytes) -> tuple[bytes | None, bool, bool]:
     options = cli.parse([word for spec in specs for word in (b"-l", spec)])
     plan = logdrivers.plan_paths(options)
-    return plan.path, plan.journald, plan.passthrough, plan.none
+    return plan.path, plan.journald, plan.passthrough
 
 
 def refused(*specs: bytes) -> bytes:
@@ -45,19 +45,19 @@ def check_error(*args: bytes) -> bytes:
 )
 def test_no_logging(spec: bytes) -> None:
     """C9: off, null and none, with or without anything after a colon."""
-    assert planned(spec) == (None, False, False, True)
+    assert planned(spec) == (None, False, False)
 
 
 @pytest.mark.parametrize("spec", [b"journald", b"journald:", b"journald:x", b":journald:x"])
 def test_journald(spec: bytes) -> None:
     """C9."""
-    assert planned(spec) == (None, True, False, False)
+    assert planned(spec) == (None, True, False)
 
 
 @pytest.mark.parametrize("spec", [b"passthrough", b"passthrough:", b"passthrough:x:y"])
 def test_passthrough(spec: bytes) -> None:
     """C9."""
-    assert planned(spec) == (None, False, True, False)
+    assert planned(spec) == (None, False, True)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_passthrough(spec: bytes) -> None:
 )  # fmt: skip
 def test_k8s_file(spec: bytes, path: bytes) -> None:
     """C9: a driver with a path, a lone path, and a colon before a name that is a driver's."""
-    assert planned(spec) == (path, False, False, False)
+    assert planned(spec) == (path, False, False)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_k8s_file(spec: bytes, path: bytes) -> None:
 )  # fmt: skip
 def test_path_with_a_colon(spec: bytes, path: bytes) -> None:
     """C20.19: the path is whole where only a path can be meant (C conmon cuts it)."""
-    assert planned(spec) == (path, False, False, False)
+    assert planned(spec) == (path, False, False)
 
 
 @pytest.mark.parametrize("spec", [b"", b":", b"::", b":::"])
@@ -120,8 +120,8 @@ def test_no_log_path() -> None:
 
 def test_drivers_combine_and_the_last_path_counts() -> None:
     """C9."""
-    assert planned(b"/a", b"journald", b"k8s-file:/b", b"none") == (b"/b", True, False, True)
-    assert planned(b"/a", b"passthrough") == (b"/a", False, True, False)
+    assert planned(b"/a", b"journald", b"k8s-file:/b", b"none") == (b"/b", True, False)
+    assert planned(b"/a", b"passthrough") == (b"/a", False, True)
 
 
 def test_first_bad_log_path_is_reported() -> None:

@@ -139,7 +139,7 @@ def command(containers: tuple[str, ...], as_json: bool, quiet: bool, whole: bool
     if rows or not show.is_terminal():
         show.table(COLUMNS, [row.cells(whole) for row in rows])
     else:
-        show.note("no monitor is at work on this host")
+        show.note("no monitor runs on this host")
     refused = sorted({row.monitor.uid for row in rows if row.refused})
     if refused:
         users = ", ".join(map(str, refused))

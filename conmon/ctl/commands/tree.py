@@ -60,7 +60,7 @@ class ContainerRow:
 
 
 def snapshot(tree: ProcessTree, names: watching.Names) -> list[ContainerRow]:
-    """All containers with their processes now, the longest at work first."""
+    """All containers with their processes now, the oldest first."""
     found = []
     for each in tree.snapshot():
         name = each.container.name or names.get(each.container.id)
@@ -144,7 +144,7 @@ def _view(containers: Sequence[ContainerRow], threads: bool) -> RenderableType:
     from rich.text import Text
 
     if not containers:
-        return Text("no container is at work on this host", style="dim")
+        return Text("no container runs on this host", style="dim")
     views: list[RenderableType] = []
     for container in containers:
         if views:
