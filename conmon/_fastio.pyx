@@ -7,9 +7,10 @@ plain values (paths and texts are bytes, fds are ints).
 """
 
 from libc.errno cimport EINTR, ENAMETOOLONG, errno
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.stdlib cimport getenv as c_getenv
-from libc.string cimport memcpy, memset, strcmp, strerror, strlen
+from libc.string cimport memcpy, memset, strcmp, strerror
 
 from conmon.core.atomicfile cimport write_atomically as core_write_atomically
 from conmon.core.background cimport go_on_in_child as core_go_on_in_child
@@ -113,18 +114,57 @@ cdef public int conmon_conclude(Record* record) noexcept nogil:
 
 # Where a Python life puts what comes after it in this process; NULL: it comes by exec.
 cdef Next* successor = NULL
+# The record that this life hands on to the linger life.
+cdef Record* held = NULL
+
+
+cdef dict finish_fields(const Record* record):
+    """What conmon/finish.py needs of the record. All of its fields, of which there are a hundred,
+    would be two thirds of the instructions of that life."""
+    return {
+        "log_level": record.log_level,
+        "use_syslog": record.use_syslog,
+        "exit_code": record.exit_code,
+        "persist_exit_fd": record.persist_exit_fd,
+        "exit_file_fd": record.exit_file_fd,
+        "exec_mode": record.exec_mode,
+        "timed_out": record.timed_out,
+        "api_version": record.api_version,
+        "sync_fd": record.sync_fd,
+        "attach_path_fd": record.attach_path_fd,
+        "attach_link_fd": record.attach_link_fd,
+        "has_exit_command": record.exit_argv != 0,
+    }
+
+
+cdef dict finish_texts(const Record* record):
+    """The texts that it needs; empty where there is none."""
+    return {
+        "cid": text_of(record, record.cid),
+        "syslog_tag": text_of(record, record.syslog_tag),
+        "persist_dir": text_of(record, record.persist_dir),
+        "exit_dir": text_of(record, record.exit_dir),
+        "attach_path": text_of(record, record.attach_path),
+        "attach_link": text_of(record, record.attach_link),
+        "counters_path": text_of(record, record.counters_path),
+    }
+
+
+cdef bytes text_of(const Record* record, uint32_t offset):
+    return b"" if offset == 0 else <bytes>record_text(record, offset)
 
 
 cdef public int conmon_python_life(
         int life, Record* record, int argc, char** argv, Next* next) noexcept:
     """The launch or the finish life; conmon's exit status. There is an interpreter by now."""
-    global successor
+    global successor, held
     successor = next
+    held = record
     try:
         arguments = [argv[i] for i in range(argc)]
         if life == Life.LIFE_FINISH:
             import conmon.finish
-            return conmon.finish.main(arguments, record[0], record_texts(record))
+            return conmon.finish.main(arguments, finish_fields(record), finish_texts(record))
         import conmon.launch
         return conmon.launch.main(arguments)
     except BaseException as exception:
@@ -147,10 +187,6 @@ VERSION_TEXT = CONMON_VERSION_TEXT
 
 # --- records --------------------------------------------------------------------------------
 
-MONITOR = <int>Life.LIFE_MONITOR
-LINGER = <int>Life.LIFE_LINGER
-
-
 cdef dict empty_record():
     cdef Record record
     memset(&record, 0, sizeof(record))
@@ -170,27 +206,8 @@ def new_record():
     return dict(_EMPTY_RECORD, counters=dict(_EMPTY_RECORD["counters"]))
 
 
-TEXTS = ("cid", "log_path", "persist_dir", "exit_dir", "attach_path", "attach_link", "bundle",
-         "counters_path", "notify_host", "syslog_tag", "journal_socket", "journal_fields",
-         "ctl_early", "winsz_early")
 cdef tuple _COUNTERS = tuple(_EMPTY_RECORD["counters"])
 cdef bytes _COUNTER_NAMES = packed(" ".join(_COUNTERS).encode())
-
-
-cdef dict record_texts(const Record* record):
-    """The texts that a record names: bytes, a list of them for exit_argv, None for none."""
-    cdef dict fields = record[0]
-    cdef const char* argument = record_text(record, record.exit_argv)
-    texts = {
-        name: <bytes>record_text(record, fields[name]) if fields[name] else None for name in TEXTS
-    }
-    texts["exit_argv"] = None
-    if argument != NULL:
-        texts["exit_argv"] = []
-        while argument[0]:
-            texts["exit_argv"].append(<bytes>(argument + 1))
-            argument += strlen(argument) + 1
-    return texts
 
 
 cdef bytes packed(text):
@@ -251,17 +268,33 @@ cdef char** pointers(list texts) except NULL:
     return array
 
 
-def enter_life(int life, dict fields, dict texts, list argv):
-    """Become another life of conmon, with `argv`. OSError if it cannot.
+def enter_monitor(dict fields, dict texts, list argv):
+    """Become the monitor life, with `argv`. OSError if that cannot be.
 
     Returns, if at all, a 0 that this life has to return at once: then the other one begins.
     """
-    cdef Record* record = record_build(fields, texts)
+    return enter_life(Life.LIFE_MONITOR, record_build(fields, texts), argv)
+
+
+cdef int enter_life(int life, Record* record, list argv) except -1:
     if successor != NULL:
         successor.life = life
         successor.record = record
         return 0
     raise OSError(-life_enter(life, record, pointers(argv)), "cannot enter the next life")
+
+
+def hold_record(dict fields, dict texts):
+    """Make a record for the linger life. The finish life has one: that which it began with."""
+    global held
+    held = record_build(fields, texts)
+
+
+def enter_linger(int status, list argv):
+    """The same for the linger life; `status` is conmon's, unless the exit command fails."""
+    held.status = status
+    held.sync_fd = -1
+    return enter_life(Life.LIFE_LINGER, held, argv)
 
 
 def go_on_in_child(int gate_read, int gate_write):
@@ -282,9 +315,9 @@ def monitor(dict fields, dict texts, list argv):
     return conmon_monitor(record_build(fields, texts), pointers(argv), NULL)
 
 
-def linger(dict fields, dict texts):
-    """The linger life in this very process, for when it cannot be entered; conmon's status."""
-    return core_linger(record_build(fields, texts))
+def linger():
+    """The linger life in this very process, if enter_linger failed; conmon's status."""
+    return core_linger(held)
 
 
 def forward(dict fields, dict texts, chunks, int reads=1):

@@ -2,41 +2,31 @@
 
 from conmon import _fastio, diag, parent, process
 
-Texts = process.Texts
+# what `finish_fields` and `finish_texts` of _fastio.pyx take from the record
+Fields = dict[str, int]
+Texts = dict[str, bytes]
 
 
-def main(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
+def main(argv: list[bytes], fields: Fields, texts: Texts) -> int:
     """Write the exit files, report, hand the exit command over; conmon's exit status.
 
     What fails is said, keeps nothing else from being done, and makes the status 1. `conclude` of
     core/ending.pxd does the same where this life cannot; tests/contract/test_c17_two_ends.py holds
     them together.
     """
-    diag.configure(fields["log_level"], bool(fields["use_syslog"]), _text(texts, "syslog_tag"))
-    fields["status"] = fields["exit_code"] & 0xFF
+    diag.configure(fields["log_level"], bool(fields["use_syslog"]), texts["syslog_tag"])
+    status = fields["exit_code"] & 0xFF
     for step in (write_exit_files, report, remove_names):
         if not step(fields, texts):
-            fields["status"] = 1
-    if not texts.get("exit_argv"):
-        return fields["status"]
-    return process.run_exit_command(argv, fields, texts)
+            status = 1
+    return process.run_exit_command(argv, status) if fields["has_exit_command"] else status
 
 
-def _text(texts: Texts, name: str) -> bytes:
-    text = texts.get(name)
-    return text if isinstance(text, bytes) else b""
-
-
-def write_exit_files(fields: dict[str, int], texts: Texts) -> bool:
+def write_exit_files(fields: Fields, texts: Texts) -> bool:
     """<persist-dir>/exit first: CRI-O reads it when it sees <exit-dir>/<cid>. False: one failed."""
     code, persist, exits = fields["exit_code"], fields["persist_exit_fd"], fields["exit_file_fd"]
-    first = write_exit_file(
-        persist, code, _text(texts, "persist_dir"), b"exit", b"container exit file"
-    )
-    return (
-        write_exit_file(exits, code, _text(texts, "exit_dir"), _text(texts, "cid"), b"exit file")
-        and first
-    )
+    first = write_exit_file(persist, code, texts["persist_dir"], b"exit", b"container exit file")
+    return write_exit_file(exits, code, texts["exit_dir"], texts["cid"], b"exit file") and first
 
 
 def write_exit_file(reserved: int, code: int, directory: bytes, name: bytes, what: bytes) -> bool:
@@ -51,7 +41,7 @@ def write_exit_file(reserved: int, code: int, directory: bytes, name: bytes, wha
     return True
 
 
-def report(fields: dict[str, int], texts: Texts) -> bool:
+def report(fields: Fields, texts: Texts) -> bool:
     """An exec session's exit code also goes to the parent. False: it could not be sent."""
     if not fields["exec_mode"]:
         return True
@@ -65,14 +55,14 @@ def report(fields: dict[str, int], texts: Texts) -> bool:
     return True
 
 
-def remove_names(fields: dict[str, int], texts: Texts) -> bool:
+def remove_names(fields: Fields, texts: Texts) -> bool:
     """Remove the names in bundle and socket directory, if they are still ours. False: one stays.
 
     Before the exit command runs: that may start the container anew, with the same names.
     """
     done = True
     for name in ("attach_path", "attach_link", "counters_path"):
-        path = _text(texts, name)
+        path = texts[name]
         try:
             if path and name == "counters_path":
                 _fastio.remove_own_link(path)

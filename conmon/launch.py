@@ -372,7 +372,7 @@ class Launch:
             self.attach.close()
         fields = self.fields
         try:
-            return _fastio.enter_life(_fastio.MONITOR, fields, self.texts, self.argv)
+            return _fastio.enter_monitor(fields, self.texts, self.argv)
         except (OSError, MemoryError) as error:
             # the container runs: its exit code must not be lost, whatever the memory costs
             diag.warn(
@@ -421,8 +421,8 @@ class Launch:
             process.end_children()
         if not self.owes_exit_command:
             return 1
-        self.fields["status"] = 1
-        return process.run_exit_command(self.argv, self.fields, self.texts)
+        _fastio.hold_record(self.fields, self.texts)
+        return process.run_exit_command(self.argv, 1)
 
 
 def _remove(path: bytes, held: int) -> None:

@@ -126,13 +126,15 @@ def is_child(pid: int) -> bool:
     return True
 
 
-def run_exit_command(argv: list[bytes], fields: dict[str, int], texts: Texts) -> int:
-    """Hand over to the linger life, which waits at no cost; conmon's exit status if it cannot."""
-    fields["sync_fd"] = -1
+def run_exit_command(argv: list[bytes], status: int) -> int:
+    """Hand over to the linger life, which waits at no cost; conmon's exit status if it cannot.
+
+    That of the exit command counts if it fails, else `status`.
+    """
     try:
-        return _fastio.enter_life(_fastio.LINGER, fields, texts, argv)
+        return _fastio.enter_linger(status, argv)
     except (OSError, MemoryError) as error:
         diag.warn(
             b"Cannot start a clean process, lingering in this one: " + diag.internal_error(error)
         )
-    return _fastio.linger(fields, texts)
+    return _fastio.linger()

@@ -17,6 +17,10 @@ _PODMAN = (
     b" --runtime-arg --log --runtime-arg=/log --exit-command /exit --exit-command-arg --root"
     b" --exit-command-arg /root --exit-command-arg container --exit-command-arg cleanup"
 )
+_NO_TEXTS = dict.fromkeys(
+    ("cid", "syslog_tag", "persist_dir", "exit_dir", "attach_path", "attach_link", "counters_path"),
+    b"",
+)
 _EXEC = b" -e --exec-attach --exec-process-spec /process"
 
 
@@ -39,9 +43,7 @@ def _rehearse(line: bytes) -> None:
     life.report(1)
     life.report(-1, b"text")
     life.describe()
-    finish.write_exit_files(life.fields, {})
-    finish.report(life.fields, {})
-    finish.remove_names(life.fields, {})
+    finish.main([b"conmon"], {**life.fields, "has_exit_command": 0}, _NO_TEXTS)
     diag.trace(b"nobody hears this")
     for name in ("log_fd", "stdout_fd", "stderr_fd"):
         _fastio.close_fd(life.fields[name])
