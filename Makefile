@@ -137,7 +137,7 @@ contract: ## write docs/contract.md and docs/differences.md from the tests
 	  python3 tools/$${page}_table.py >docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md \
 	    || exit; done
 
-bench: bench-dev ## measure beside C conmon and PEERS, into build/bench: 15 minutes
+bench: bench-dev ## measure beside C conmon and PEERS, into build/bench: 20 minutes
 	@$(BIN)/python -m bench --json build/bench/results.json $(BENCH_ARGS) \
 	  build/conmon /usr/bin/conmon $(PEERS)
 	@$(BIN)/python -m bench.page build/bench/results.json build/bench/benchmarks.md

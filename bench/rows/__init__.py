@@ -6,6 +6,7 @@ from bench.bench import Row
 from bench.rows import (
     attach_reader,
     attach_stuck,
+    crowd,
     exec_cpu,
     idle,
     instructions,
@@ -43,6 +44,7 @@ _MODULES = (
     rotation,
     idle,
     many,
+    crowd,
     wake_ups,
     instructions,
 )

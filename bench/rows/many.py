@@ -1,18 +1,18 @@
-"""Memory of many monitors at once: what they share counts once."""
+"""Memory of many monitors at once: what they share counts once, and what the kernel holds too."""
 
 from __future__ import annotations
 
-import resource
 from contextlib import ExitStack
 
 from bench import kernel
 from bench.bench import Bench, Row
 from bench.container import Container
+from bench.crowd import available_kb, idle_ones, kill_all, room_for
 from bench.results import Measure
 
 COUNTS = (1, 10, 100, 1000)
 QUICK_COUNTS = (1, 10, 100)
-FDS_PER_CONTAINER = 3
+HOST = Measure("memory of the host, each of 1000", "kB")
 
 
 def pss(count: int) -> Measure:
@@ -23,30 +23,21 @@ def pss(count: int) -> Measure:
 def measure(bench: Bench) -> None:
     """One subject after another: the numbers grow, and are read at each of COUNTS."""
     counts = QUICK_COUNTS if bench.quick else COUNTS
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = max(limits[0], counts[-1] * FDS_PER_CONTAINER + 100)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, limits[1]))
-    try:
+    with room_for(counts[-1]):
         for turn in bench.turns(1, warm_ups=0):
-            conmon = bench.subject(turn.who).path
+            before = available_kb()
             with ExitStack() as stack:
                 running: list[Container] = []
                 for count in counts:
-                    while len(running) < count:
-                        root = bench.ram / f"c{bench.number()}"
-                        one = Container(conmon, root, runtime="quick", log=f"k8s-file:{root}/log")
-                        stack.enter_context(one)
-                        one.launch()
-                        running.append(one)
+                    running += idle_ones(bench, turn, stack, count - len(running))
                     running[-1].settle()
                     for one in running:
                         one.settle(0.001)
                     sizes = [kernel.memory_kb(one.monitor)["Pss"] for one in running]
                     turn.add(pss(count).name, sum(sizes) / count)
-                for one in running:
-                    one.kill()  # all at once; they are waited for one by one
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                if len(running) == COUNTS[-1]:
+                    turn.add(HOST.name, (before - available_kb()) / len(running))
+                kill_all(running)
 
 
 ROWS = [
@@ -54,8 +45,10 @@ ROWS = [
         "many",
         "memory of many monitors",
         "Idle monitors of one conmon side by side, each with its container. PSS (a page that n"
-        " processes share counts 1/n in each), mean over the monitors.",
-        tuple(pss(count) for count in COUNTS),
+        " processes share counts 1/n in each), mean over the monitors. Memory of the host: by how"
+        " much MemAvailable has gone down, for each container; what the kernel holds for it, its"
+        " files in memory, and the container's process are in it.",
+        (*(pss(count) for count in COUNTS), HOST),
         measure,
         __name__,
     )

@@ -16,7 +16,7 @@ from bench.feed import program
 from bench.results import Measure
 
 LENGTH = 100
-SECONDS = 3
+SECONDS = 2
 PACES = (100, 1_000, 10_000)
 CPU = Measure("CPU per line", "µs")
 HOST = Measure("CPU of the host per line", "µs")
@@ -39,7 +39,7 @@ def _follower(log: Path, wanted: bool) -> Iterator[None]:
 
 def measure(bench: Bench, pace: int, followed: bool) -> None:
     log = bench.disk / "ctr.log"
-    for turn in bench.turns(bench.pick(7, 3), warm_ups=0, seconds=60):
+    for turn in bench.turns(bench.pick(5, 3), warm_ups=0, seconds=30):
         try:
             _one(bench, turn, log, pace, followed)
         finally:

@@ -1,0 +1,83 @@
+"""Many containers side by side, and what they take of the host."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from bench.bench import Bench, Turn
+from bench.container import Container
+
+FDS_PER_CONTAINER = 5
+
+
+@contextmanager
+def room_for(count: int) -> Iterator[None]:
+    """Let this process have the fds of so many containers. OSError if it may not."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = max(limits[0], count * FDS_PER_CONTAINER + 100)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def idle_ones(bench: Bench, turn: Turn, stack: ExitStack, count: int) -> list[Container]:
+    """So many containers that wait to be killed, for as long as `stack` lasts."""
+    found = []
+    for _ in range(count):
+        root = bench.ram / f"c{bench.number()}"
+        conmon = bench.subject(turn.who).path
+        one = Container(conmon, root, runtime="quick", log=f"k8s-file:{root}/log")
+        stack.enter_context(one)
+        one.launch()
+        found.append(one)
+    return found
+
+
+def kill_all(containers: list[Container]) -> None:
+    """All at once, so that none is waited for alone."""
+    for one in containers:
+        one.kill()
+
+
+def available_kb() -> int:
+    """Memory in kB that the host could give to new programs: MemAvailable of proc_meminfo(5)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1])
+    raise OSError("/proc/meminfo has no MemAvailable")
+
+
+class PeakMemory:
+    """How much the memory in use has grown at most, in MB, while the context lasts: `mb`."""
+
+    def __enter__(self) -> PeakMemory:
+        self._before = self._least = available_kb()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.005):
+            self._least = min(self._least, available_kb())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def mb(self) -> float:
+        """Growth so far."""
+        return (self._before - self._least) / 1000
