@@ -43,6 +43,7 @@ from conmon.core.reaper cimport monitor_signals
 from conmon.core.record cimport (
     RECORD_VERSION, Life, Next, Record, life_enter, record_magic, record_text,
 )
+from conmon.core.sandbox cimport may_not_execute, sandbox_missing
 from conmon.core.spawn cimport SPAWN_KEEP, SPAWN_NULL, Spawn, spawn_runtime
 from conmon.core.state cimport CHUNK, Monitor
 from conmon.core.streams cimport forward as core_forward
@@ -87,7 +88,8 @@ cdef extern from "<locale.h>" nogil:
 cdef public int conmon_monitor(Record* record, char** argv, Next* next) noexcept nogil:
     """The monitor life. The finish life is `next`, or without one it is entered by exec.
 
-    Returns conmon's exit status, which counts where nothing comes next.
+    Returns conmon's exit status, which counts where nothing comes next: also where nothing may be
+    executed any more.
     """
     cdef int failure
     record = monitor_main(record, NULL if next == NULL else next.leave)
@@ -95,6 +97,8 @@ cdef public int conmon_monitor(Record* record, char** argv, Next* next) noexcept
         next.life = Life.LIFE_FINISH
         next.record = record
         return 0
+    if may_not_execute(record):
+        return conclude(record)
     failure = life_enter(Life.LIFE_FINISH, record, argv)
     say_errno(
         record, LEVEL_ERROR, b"Cannot start a clean process, finishing in this one",
@@ -318,6 +322,14 @@ def monitor(dict fields, dict texts, list argv):
 def linger():
     """The linger life in this very process, if enter_linger failed; conmon's status."""
     return core_linger(held)
+
+
+def sandbox_lacks(dict fields, dict texts):
+    """What --sandbox=strict wants and cannot have here, as a sum of bits: sandbox.pxd."""
+    cdef Record* record = record_build(fields, texts)
+    missing = sandbox_missing(record)
+    free(record)
+    return missing
 
 
 def forward(dict fields, dict texts, chunks, int reads=1):

@@ -27,6 +27,8 @@ _HELP_LETTERS = b"h?"
 _BITS = {"int": 31, "int64": 63}
 _PREFIXES = {b"0x": 16, b"0b": 2}
 _DIGITS = {2: b"01", 8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefABCDEF"}
+# As core/sandbox.pxd numbers them.
+SANDBOX = {b"off": 0, b"auto": 1, b"strict": 2}
 _PATIENCE = 5  # seconds until `drop` disconnects a client
 _LATENCY = 5  # ms that lines may wait to be logged together
 _LATENCY_MOST = 1000
@@ -67,8 +69,8 @@ class Options:
         "log_latency", "log_level", "log_max_files", "log_paths", "log_rotate", "log_size_max",
         "log_tag", "name", "no_container_partial_message", "no_new_keyring", "no_pivot",
         "no_sync_log", "persist_dir", "replace_listen_pid", "restore", "runtime",
-        "runtime_args", "runtime_opts", "sdnotify_socket", "socket_dir_path", "stdin", "sync",
-        "syslog", "systemd_cgroup", "terminal", "timeout", "version",
+        "runtime_args", "runtime_opts", "sandbox", "sdnotify_socket", "socket_dir_path", "stdin",
+        "sync", "syslog", "systemd_cgroup", "terminal", "timeout", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -110,6 +112,7 @@ class Options:
         self.runtime: bytes | None = None
         self.runtime_args: list[bytes] = []
         self.runtime_opts: list[bytes] = []
+        self.sandbox: bytes = b"auto"
         self.sdnotify_socket: bytes | None = None
         self.socket_dir_path: bytes = b"/var/run/crio"
         self.stdin: bool = False
@@ -280,6 +283,8 @@ def validate(
         raise diag.Fatal(
             b"log-latency must be from 0 to %d ms, got %d" % (_LATENCY_MOST, options.log_latency)
         )
+    if options.sandbox not in SANDBOX:
+        raise diag.Fatal(b"sandbox must be auto, off or strict, got " + options.sandbox)
 
 
 def _check_mode(options: Options) -> None:

@@ -6,6 +6,9 @@ from conmon import _fastio, channels, cli, diag, logdrivers, parent, process, ru
 from conmon.console import Console
 from conmon.control import Control
 
+# What the bits of the counter `sandbox` stand for.
+_SANDBOX = (b"no_new_privs", b"capabilities", b"Landlock", b"seccomp")
+
 
 def main(argv: list[bytes]) -> int:
     """Do what the command line says; conmon's exit status, if it does not become the monitor."""
@@ -81,6 +84,9 @@ class Launch:
         _fastio.signals_at_start()
         self.wait_for_start()
         attach_fd = self.check_pipes()
+        self.describe()
+        if options.sandbox == b"strict":
+            self.try_sandbox()
         self.null = posix.open(b"/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
         gate = process.daemonize() if not options.sync else -1
         # before the first file is made: a signal that ended conmon would leave it behind
@@ -96,7 +102,6 @@ class Launch:
         self.reserve_exit_files()
         self.signal_fd = self.fields["signal_fd"] = _fastio.signal_fd()
         self.fields["epoll_fd"] = _fastio.epoll_fd()
-        self.describe()
         # last: who has read this goes on to attach, and looks for no refusal meanwhile
         if options.exec_attach:
             parent.send(attach_fd, parent.message(b"data", 0))
@@ -207,6 +212,13 @@ class Launch:
                 self.fields[name] = _fastio.reserve_exit_file(directory)
             except OSError as error:
                 diag.debug(b"no room held in %b: %b" % (directory, diag.strerror(error)))
+
+    def try_sandbox(self) -> None:
+        """Refuse what would be less than was asked for: the monitor could only tell. diag.Fatal."""
+        lacks = _fastio.sandbox_lacks(self.fields, self.texts)
+        if lacks:
+            names = b", ".join([name for i, name in enumerate(_SANDBOX) if lacks & 1 << i])
+            raise diag.Fatal(b"The kernel refuses what --sandbox=strict needs: " + names)
 
     def start_container(self) -> runtime.HeldOutput:
         """Run the OCI runtime to its end and learn the container's pid. diag.Fatal."""
@@ -338,6 +350,7 @@ class Launch:
         fields["slow_client_seconds"] = cli.slow_client_seconds(options)
         fields["api_version"] = options.api_version
         fields["exec_mode"] = options.exec_mode
+        fields["sandbox"] = cli.SANDBOX[options.sandbox]
         self.texts["bundle"] = options.bundle
         if options.bundle is not None:
             self.texts["counters_path"] = options.bundle + b"/conmon-counters"

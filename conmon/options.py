@@ -45,6 +45,7 @@ OPTIONS = (
     (b"runtime", b"r", "string", "runtime"),
     (b"runtime-arg", b"", "array", "runtime_args"),
     (b"runtime-opt", b"", "array", "runtime_opts"),
+    (b"sandbox", b"", "string", "sandbox"),
     (b"sdnotify-socket", b"", "string", "sdnotify_socket"),
     (b"socket-dir-path", b"", "string", "socket_dir_path"),
     (b"stdin", b"i", "flag", "stdin"),

@@ -84,6 +84,8 @@ GROUPS: tuple[tuple[bytes, tuple[tuple[bytes, bytes, bytes], ...]], ...] = (
             (b"container-pidfile", b"FILE", b"Where the runtime writes the container's pid;"),
             (b"", b"", b"default: pidfile-ID in the working directory"),
             (b"sync", b"", b"Stay in the foreground: do not fork"),
+            (b"sandbox", b"MODE", b"What conmon gives up while the container runs: auto (default,"),
+            (b"", b"", b"what the kernel allows), strict (all, or no start) or off"),
             (b"sdnotify-socket", b"PATH", b"Relay the container's readiness to this socket"),
             (b"log-level", b"LEVEL", b"error, warn (default), info, debug or trace"),
             (b"syslog", b"", b"Send conmon's own messages to syslog, too"),

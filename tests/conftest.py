@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from harness import Container, Guard, conmon_version, is_peer
 from harness_os import ordinary_signals
+from harness_rooms import Rooms
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).resolve().parent
@@ -60,6 +61,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="seed of the first round of each test of tests/proof (default: a random one)",
     )
     group.addoption(
+        "--sandbox", metavar="MODE",
+        help="give every conmon of ours this --sandbox, for one whole run under strict",
+    )  # fmt: skip
+    group.addoption(
         "--examples", type=int, default=50, metavar="N",
         help="how many orders tests/contract/test_interleavings.py tries (default: 50)",
     )  # fmt: skip
@@ -67,6 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     ordinary_signals()
+    Rooms.sandbox = config.getoption("--sandbox")
     config.addinivalue_line(
         "markers",
         "ours(why): where the C conmon differs or has a fault; skipped when one is under test",

@@ -18,8 +18,11 @@ class Rooms:
     """The directories below `root`, all watched, and what conmon is to be told of them.
 
     `options` may be changed by a test before the start: a value of None is a flag, a list is an
-    option that is given several times. `peer` says that a C conmon is under test.
+    option that is given several times. `peer` says that a C conmon is under test. `sandbox` is
+    the mode of ours where a test does not say another: pytest's --sandbox.
     """
+
+    sandbox: str | None = None
 
     def __init__(self, root: Path, runtime: Path, peer: bool) -> None:
         self.root = root
@@ -44,7 +47,7 @@ class Rooms:
         self._close: list[Callable[[], None]] = [self._inotify.close]
 
     def _podman(self) -> dict[str, Option]:
-        return {
+        options: dict[str, Option] = {
             "--api-version": "1",  # a flag: the 1 is a positional that is ignored (C1.2)
             "-c": CID,
             "-u": "uuid-" + CID,
@@ -59,6 +62,9 @@ class Rooms:
             "--log-level": "warning",
             "--conmon-pidfile": str(self.conmon_pidfile),
         }
+        if self.sandbox is not None and not self.peer:
+            options["--sandbox"] = self.sandbox
+        return options
 
     def as_crio(self) -> None:
         """Options as CRI-O gives them: api 0, a plain log path, attach through a socket dir."""

@@ -126,6 +126,7 @@ cdef extern from "<sys/stat.h>" nogil:
     mode_t umask(mode_t mask)
     int S_ISREG(mode_t mode)
     int S_ISDIR(mode_t mode)
+    int S_ISCHR(mode_t mode)
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
@@ -206,6 +207,7 @@ cdef extern from "<sys/prctl.h>" nogil:
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum: SYS_execveat, SYS_pidfd_open, SYS_pidfd_send_signal, SYS_close_range, SYS_renameat2
+    enum: SYS_capget, SYS_capset, SYS_seccomp
 
 cdef extern from "<unistd.h>" nogil:
     char** environ
@@ -232,6 +234,7 @@ cdef extern from "<unistd.h>" nogil:
     pid_t vfork()
     pid_t getpid()
     pid_t getpgid(pid_t pid)
+    unsigned int geteuid()
     void _exit(int status)
 
 cdef extern from "<stdlib.h>" nogil:

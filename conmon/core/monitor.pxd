@@ -17,8 +17,8 @@ from conmon.core.farewell cimport listener_close
 from conmon.core.journal cimport journal_give_back, journal_open
 from conmon.core.journalend cimport journal_deliver, journal_finish
 from conmon.core.kernel cimport (
-    EPOLLIN, PR_SET_NO_NEW_PRIVS, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG,
-    c_signal, close, pid_t, prctl, pread, sigprocmask, sigset_t, waitpid,
+    EPOLLIN, SIGPIPE, SIGTERM, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, WNOHANG,
+    c_signal, close, pid_t, pread, sigprocmask, sigset_t, waitpid,
 )
 from conmon.core.logfile cimport log_open
 from conmon.core.logsync cimport log_sync
@@ -33,6 +33,7 @@ from conmon.core.reaper cimport (
 from conmon.core.record cimport (
     FINISH_FDS, Leave, Record, record_finish_fds, record_forget_fds,
 )
+from conmon.core.sandbox cimport forgo_privileges
 from conmon.core.state cimport CHUNK, CLIENTS_AT_END, Monitor
 from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
 from conmon.core.timer cimport timer_set, timers_left, timers_run
@@ -54,15 +55,6 @@ cdef inline void block_signals() noexcept nogil:
     c_signal(SIGTERM, SIG_DFL)
     c_signal(SIGPIPE, SIG_IGN)
     c_signal(SIGXFSZ, SIG_IGN)
-
-
-cdef inline void forgo_privileges(const Record* record) noexcept nogil:
-    """Set no_new_privs, unless there is an exit command: without one conmon executes no program.
-
-    With one the caller decides: `podman container cleanup` may need set-user-ID programs.
-    """
-    if not record.exit_argv:
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 cdef inline void monitor_open(Monitor* m, Record* record) noexcept nogil:
@@ -218,7 +210,6 @@ cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
     """The monitor life, whole; the record, which has moved, for the finish life."""
     cdef Monitor m
     block_signals()
-    forgo_privileges(record)
     record = record_publish(record)
     monitor_open(&m, record)
     m.leave = leave
@@ -226,6 +217,8 @@ cdef inline Record* monitor_main(Record* record, Leave leave) noexcept nogil:
         # Not at once: a session that ends before then needs it again for its finish life.
         timer_set(&m, &m.leaving, leave_launch, LEAVE_AFTER)
     find_container(&m)
+    # nothing of what others choose has been read so far
+    forgo_privileges(&m)
     oom_open(&m)
     accept_waiting(&m)
     monitor_arm(&m)

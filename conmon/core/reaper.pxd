@@ -83,8 +83,10 @@ cdef inline void on_timeout(Monitor* m) noexcept nogil:
     """--timeout has passed: kill the container and do not wait for it (C17.4)."""
     cdef pid_t group = getpgid(m.record.container_pid)
     if not m.record.ended:
-        # a container that shares our own group is killed alone
-        kill(-group if group > 1 and group != getpgid(0) else m.record.container_pid, SIGKILL)
+        # a container that shares our own group is killed alone; so is one whose group is another
+        # one than at the start, which the filter of system calls does not know
+        if group <= 1 or group == getpgid(0) or kill(-group, SIGKILL) < 0:
+            kill(m.record.container_pid, SIGKILL)
         m.record.timed_out = 1
         container_ended(m, -1)
 

@@ -59,6 +59,7 @@ ctypedef struct Counters:
     uint64_t rotations      # the log was moved to .1 and begun anew
     uint64_t rotation_failures  # attempts that failed at some step
     uint64_t log_stalls     # the streams were paused for a log that took no more
+    uint64_t sandbox        # no count: bits of what the monitor has given up (sandbox.pxd)
 
 ctypedef struct Record:
     uint64_t magic
@@ -119,6 +120,8 @@ ctypedef struct Record:
     # conmon's own messages
     int32_t log_level       # diag.pxd
     int32_t use_syslog
+
+    int32_t sandbox         # how much is given up before the container is listened to: sandbox.pxd
 
     # the end
     int32_t ended           # the container's end was seen

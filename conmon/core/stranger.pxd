@@ -22,6 +22,7 @@ cdef enum:
     STATE = 3              # fields of the stat file, as proc_pid_stat(5) counts them
     START_TIME = 22
     EXIT_CODE = 52
+    PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info)
 
 cdef struct PidfdInfo:     # struct pidfd_info in its first version, 64 bytes
     uint64_t mask
@@ -37,10 +38,9 @@ cdef inline int pidfd_open(pid_t pid) noexcept nogil:
 cdef inline int status_of_reaped(int pidfd) noexcept nogil:
     """The wait status of a process that its parent has waited for; -1 if this kernel is silent."""
     cdef PidfdInfo info
-    cdef unsigned long get_info = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info)
     memset(&info, 0, sizeof(info))
     info.mask = INFO_EXIT
-    if ioctl(pidfd, get_info, &info) < 0 or not info.mask & INFO_EXIT:
+    if ioctl(pidfd, <unsigned long>PIDFD_GET_INFO, &info) < 0 or not info.mask & INFO_EXIT:
         return -1
     return info.exit_code
 

@@ -36,6 +36,7 @@ def session(container: Container) -> None:
     container.options["--exec-process-spec"] = str(container.bundle / "process.json")
     container.put("process.json", "{}")
     del container.options["--conmon-pidfile"]
+    container.options.pop("--sandbox", None)  # strict has a vfork of its own before the runtime's
     container.fifo("late")
     container.allow("run/trace", "run/trace.inject")
 

@@ -490,9 +490,9 @@ ROOT\\/run\\/pidfile: No such file or directory"}
     ),
     Difference(
         Kind.OLDER,
-        "The options of 2.2.1, and one of our own",
+        "The options of 2.2.1, and three of our own",
         "2.2.1 has those for rotation and labels, and no longer those for seccomp. "
-        "--attach-slow-client and --log-latency are ours.",
+        "--attach-slow-client, --log-latency and --sandbox are ours.",
         ("help",),
         lines("""
             options in the help | ours | --attach-slow-client
@@ -502,6 +502,7 @@ ROOT\\/run\\/pidfile: No such file or directory"}
             options in the help | ours | --log-max-files
             options in the help | ours | --log-rotate
             options in the help | ours | --no-container-partial-message
+            options in the help | ours | --sandbox
             options in the help | C | --seccomp-notify-plugins
             options in the help | C | --seccomp-notify-socket
         """),

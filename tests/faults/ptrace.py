@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +51,11 @@ def call(request: int, pid: int, address: int = 0, data: object = None) -> int:
 
 def seize(pid: int) -> None:
     call(_SEIZE, pid, 0, FOLLOW)
+
+
+def interrupt(pid: int) -> None:
+    """Stop a process that was seized (PTRACE_EVENT_STOP)."""
+    call(_INTERRUPT, pid)
 
 
 def go_to_next_call(pid: int, signal: int = 0) -> None:
@@ -104,6 +110,9 @@ class Registers(Protocol):
     def skip_call(self, pid: int) -> None:
         """At the entry: let the kernel do nothing."""
 
+    def set_call(self, pid: int, number: int, arguments: Sequence[int]) -> None:
+        """At the entry: have another system call made."""
+
     def set_result(self, pid: int, value: int) -> None:
         """At the exit: what the process gets; -errno for an error."""
 
@@ -112,9 +121,15 @@ class _X8664:
     """x86-64: offsets of orig_rax and rax in struct user_regs_struct."""
 
     _NUMBER, _RESULT = 15 * 8, 10 * 8
+    _ARGUMENTS = (14 * 8, 13 * 8, 12 * 8, 7 * 8, 9 * 8, 8 * 8)  # rdi, rsi, rdx, r10, r8, r9
 
     def skip_call(self, pid: int) -> None:
         call(_POKEUSER, pid, self._NUMBER, ctypes.c_void_p(-1))
+
+    def set_call(self, pid: int, number: int, arguments: Sequence[int]) -> None:
+        call(_POKEUSER, pid, self._NUMBER, ctypes.c_void_p(number))
+        for place, value in zip(self._ARGUMENTS, arguments, strict=False):
+            call(_POKEUSER, pid, place, ctypes.c_void_p(value))
 
     def set_result(self, pid: int, value: int) -> None:
         call(_POKEUSER, pid, self._RESULT, ctypes.c_void_p(value))
@@ -131,6 +146,15 @@ class _Arm64:
 
     def skip_call(self, pid: int) -> None:
         self._set(_SETREGSET, pid, self._SYSTEM_CALL, ctypes.create_string_buffer(b"\xff" * 4, 4))
+
+    def set_call(self, pid: int, number: int, arguments: Sequence[int]) -> None:
+        held = ctypes.create_string_buffer(34 * 8)
+        self._set(_GETREGSET, pid, self._GENERAL, held)
+        for i, value in enumerate(arguments):
+            struct.pack_into("=Q", held, 8 * i, value & (1 << 64) - 1)
+        self._set(_SETREGSET, pid, self._GENERAL, held)
+        word = ctypes.create_string_buffer(struct.pack("=i", number), 4)
+        self._set(_SETREGSET, pid, self._SYSTEM_CALL, word)
 
     def set_result(self, pid: int, value: int) -> None:
         held = ctypes.create_string_buffer(34 * 8)

@@ -34,7 +34,7 @@ def test_defaults() -> None:
     expected: dict[str, object] = {
         "api_version": 0, "exit_delay": 0, "timeout": 0,
         "log_size_max": -1, "log_global_size_max": -1, "log_max_files": 1, "log_latency": 5,
-        "socket_dir_path": b"/var/run/crio", "help": False,
+        "socket_dir_path": b"/var/run/crio", "sandbox": b"auto", "help": False,
     }  # fmt: skip
     defaults: dict[str, object] = {"flag": False, "string": None, "array": []}
     for _, _, kind, attribute in OPTIONS:

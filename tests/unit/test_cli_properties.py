@@ -33,8 +33,8 @@ STRINGS = [
     ("exit-command", "", "exit_command"), ("exit-dir", "", "exit_dir"),
     ("log-level", "", "log_level"), ("log-tag", "", "log_tag"), ("name", "n", "name"),
     ("persist-dir", "0", "persist_dir"), ("restore", "", "restore"),
-    ("runtime", "r", "runtime"), ("sdnotify-socket", "", "sdnotify_socket"),
-    ("socket-dir-path", "", "socket_dir_path"),
+    ("runtime", "r", "runtime"), ("sandbox", "", "sandbox"),
+    ("sdnotify-socket", "", "sdnotify_socket"), ("socket-dir-path", "", "socket_dir_path"),
 ]  # fmt: skip
 ARRAYS = [
     ("exit-command-arg", "", "exit_command_args"),

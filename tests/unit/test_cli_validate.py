@@ -187,6 +187,16 @@ def test_working_directory_of_any_encoding(
     assert options.container_pidfile == directory + b"/pidfile-ID"
 
 
+def test_sandbox() -> None:
+    """C2: `auto` unless it is said; nothing else is understood."""
+    assert validated(*CREATE).sandbox == b"auto"
+    for mode in (b"auto", b"off", b"strict"):
+        assert validated(*CREATE, b"--sandbox", mode).sandbox == mode
+    for mode in (b"", b"on", b"Strict", b"strict "):
+        text = b"sandbox must be auto, off or strict, got " + mode
+        assert fatal(*CREATE, b"--sandbox=" + mode) == text
+
+
 def slow_client_seconds(*args: bytes) -> int:
     return cli.slow_client_seconds(validated(*CREATE, *args))
 

@@ -53,10 +53,11 @@ MEANING = {
     "entry_bytes_dropped": "bytes in those",
     "journal_stalls": "pauses for the journal",
     "log_stalls": "pauses for the log",
+    "sandbox": "what was given up, as bits",
     "unreported": "messages of conmon's own that reached nobody",
 }
 # Of these a lower number is not the sign of a loss.
-_LEVELS = ("clients_now",)
+_LEVELS = ("clients_now", "sandbox")
 
 EXAMPLES = """
 \b
