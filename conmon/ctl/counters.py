@@ -11,6 +11,8 @@ _MAGIC = 0x434F4E4D4F4E5243
 _VERSION = 1
 _LINK = "/memfd:conmon-counters"
 _LARGEST = 1 << 20
+#: What the bits of the counter `sandbox` stand for, from the lowest on.
+SANDBOX = ("nnp", "caps", "landlock", "seccomp")
 
 
 def parse(record: bytes) -> dict[str, int]:
@@ -27,6 +29,12 @@ def parse(record: bytes) -> dict[str, int]:
     if len(names) != count:
         raise ValueError("the record has not as many names as counters")
     return dict(zip(names, struct.unpack_from(f"={count}Q", record, at), strict=True))
+
+
+def sandbox(counters: dict[str, int]) -> list[str] | None:
+    """What a monitor has given up for its time with the container; None if it does not tell."""
+    bits = counters.get("sandbox")
+    return None if bits is None else [name for i, name in enumerate(SANDBOX) if bits & 1 << i]
 
 
 def read(pid: int) -> dict[str, int] | None:

@@ -42,6 +42,7 @@ def test_what_it_tells(conmonctl: Tool, container: Container) -> None:
         "dropped_bytes": 0,
         "clients": 1,
         "private_dirty_bytes": int(dirty.split()[1]) * 1024,
+        "sandbox": ["nnp", "caps", "landlock", "seccomp"],
     }
     assert started.endswith("+00:00")
     client.close()
@@ -56,6 +57,7 @@ def test_c_conmon(conmonctl: Tool, make: Callable[..., Container], peer: Path) -
     (row,) = conmonctl("ps", "--json", name(container)).objects
     assert (row["id"], row["pid"]) == (cid(container), pid)
     assert (row["bytes"], row["dropped_bytes"], row["clients"]) == (None, None, None)
+    assert row["sandbox"] is None
     assert row["private_dirty_bytes"] > 0
     finish(container)
 
@@ -95,13 +97,14 @@ def test_table_in_a_pipe(conmonctl: Tool, container: Container) -> None:
     head, row = done.out.splitlines()
     assert head.split() == [
         "CONTAINER", "NAME", "PID", "MONITOR", "RUNTIME", "UP", "LOG", "BYTES", "DROPS",
-        "CLIENTS", "MEMORY",
+        "CLIENTS", "MEMORY", "SANDBOX",
     ]  # fmt: skip
     cells = row.split()
     assert cells[:5] == [
         cid(container)[:12], name(container), str(pid), str(container.monitor.pid), "runtime",
     ]  # fmt: skip
     assert cells[6:10] == ["k8s-file", "0B", "0B", "0"]
+    assert cells[11] == "all"
     assert "\x1b" not in done.out
     assert done.err == ""
     assert conmonctl("ps", "-q", name(container)).out == cid(container) + "\n"

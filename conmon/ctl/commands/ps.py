@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from conmon.ctl import lookup, monitors, options, show, text
+from conmon.ctl.counters import SANDBOX, sandbox
 from conmon.ctl.monitors import Monitor
 from conmon.host import procfs
 
@@ -24,6 +25,7 @@ COLUMNS = (
     show.Column("DROPS", right=True, alert=True, rank=2),
     show.Column("CLIENTS", right=True, rank=7),
     show.Column("MEMORY", right=True),
+    show.Column("SANDBOX", rank=8),
 )
 
 EXAMPLES = """
@@ -51,6 +53,11 @@ class Row:
             return None
         return self.counters.get("bytes_dropped", 0) + self.counters.get("entry_bytes_dropped", 0)
 
+    @property
+    def sandbox(self) -> list[str] | None:
+        """What the monitor has given up."""
+        return None if self.counters is None else sandbox(self.counters)
+
     def count(self, name: str) -> int | None:
         """One counter."""
         return None if self.counters is None else self.counters.get(name)
@@ -74,6 +81,7 @@ class Row:
             "dropped_bytes": self.dropped,
             "clients": self.count("clients_now"),
             "private_dirty_bytes": self.memory,
+            "sandbox": self.sandbox,
         }
 
     def cells(self, whole: bool) -> list[str]:
@@ -91,7 +99,15 @@ class Row:
             text.size(self.dropped),
             text.count(self.count("clients_now")),
             text.size(self.memory),
+            in_short(self.sandbox),
         ]
+
+
+def in_short(given_up: list[str] | None) -> str:
+    """What a monitor has given up, as a word or a few."""
+    if given_up is None:
+        return "-"
+    return "all" if len(given_up) == len(SANDBOX) else ",".join(given_up) or "none"
 
 
 def look(monitor: Monitor) -> Row | None:
@@ -118,9 +134,11 @@ def command(containers: tuple[str, ...], as_json: bool, quiet: bool, whole: bool
     """List the monitors on this host, ours and C conmon's.
 
     PID is the container's, MONITOR the monitor's. BYTES came from the container, DROPS of them
-    are in no log, CLIENTS are attached now, MEMORY is what the monitor has for itself alone. A
-    dash is what a monitor does not tell: a C conmon has no counters. An exec session is shown as
-    CONTAINER/SESSION, also when its container was named.
+    are in no log, CLIENTS are attached now, MEMORY is what the monitor has for itself alone.
+    SANDBOX is what it has given up: no_new_privs (nnp), capabilities (caps), other directories
+    (landlock), other system calls (seccomp), or all. A dash is what a monitor does not tell: a C
+    conmon has no counters. An exec session is shown as CONTAINER/SESSION, also when its container
+    was named.
     """
     found = monitors.find()
     chosen = lookup.some(containers, found)
