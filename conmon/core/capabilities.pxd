@@ -1,21 +1,20 @@
 """The capabilities that the monitor keeps (capabilities(7)); what it has no use for goes.
 
-A process of uid 0 that executes something gets the bounding set's capabilities back: so the exit
-command has what it would have had. Where that is not so, with another uid or SECBIT_NOROOT, or
-where there are some to inherit, they are left as they are if something is to be executed.
+For good where nothing is executed any more. With an exit command only the effective set is lowered,
+and raised again before the command is executed. An exec as uid 0 would bring back what is gone from
+the permitted set too, but a process that gains by its exec cannot be dumped or traced from then on:
+the command would not be what it is with C conmon.
 """
 
 from libc.errno cimport errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from conmon.core.kernel cimport SYS_capget, SYS_capset, geteuid, prctl, syscall
-
+from conmon.core.kernel cimport SYS_capget, SYS_capset, syscall
+from conmon.core.record cimport Record
 
 cdef enum:
     CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
-    PR_GET_SECUREBITS = 27
-    SECBIT_NOROOT = 1
     CAP_DAC_OVERRIDE = 1       # logs, exit files, sockets in directories of others
     CAP_DAC_READ_SEARCH = 2    # the way to these
     CAP_FOWNER = 3             # renaming and removing there, where the sticky bit is set
@@ -34,6 +33,21 @@ cdef struct CapabilityHalf:    # struct __user_cap_data_struct: 32 of them
     uint32_t inheritable
 
 
+cdef inline int capabilities_get(CapabilityHalf* halves) noexcept nogil:
+    cdef CapabilityHead head
+    head.version = CAPABILITY_VERSION
+    head.pid = 0
+    memset(halves, 0, 2 * sizeof(CapabilityHalf))
+    return -errno if syscall(SYS_capget, &head, halves) < 0 else 0
+
+
+cdef inline int capabilities_set(const CapabilityHalf* halves) noexcept nogil:
+    cdef CapabilityHead head
+    head.version = CAPABILITY_VERSION
+    head.pid = 0
+    return -errno if syscall(SYS_capset, &head, halves) < 0 else 0
+
+
 cdef inline uint32_t capabilities_kept(bint of_strangers) noexcept nogil:
     """All are among the first 32."""
     cdef uint32_t kept = (
@@ -42,35 +56,29 @@ cdef inline uint32_t capabilities_kept(bint of_strangers) noexcept nogil:
     return kept | 1 << CAP_SYS_PTRACE if of_strangers else kept
 
 
-cdef inline bint capabilities_come_back(const CapabilityHalf* halves) noexcept nogil:
-    """Whether an exec gives all back that is dropped. The ambient set is part of what is
-    inheritable."""
-    return (geteuid() == 0 and not prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) & SECBIT_NOROOT
-            and not halves[0].inheritable and not halves[1].inheritable)
-
-
-cdef inline int capabilities_drop(bint of_strangers, bint for_good) noexcept nogil:
-    """Drop what the monitor does not need; 0, -errno, or 1: something is left for an exec.
-
-    `for_good`: nothing is executed any more.
-    """
-    cdef CapabilityHead head
+cdef inline int capabilities_drop(Record* record, bint of_strangers) noexcept nogil:
+    """Drop, or with an exit command lower, what the monitor does not need; 0 or -errno."""
     cdef CapabilityHalf halves[2]
     cdef uint32_t kept[2]
     cdef int i
-    head.version = CAPABILITY_VERSION
-    head.pid = 0
-    memset(halves, 0, sizeof(halves))
+    cdef int failure = capabilities_get(halves)
+    if failure:
+        return failure
     kept[0] = capabilities_kept(of_strangers)
     kept[1] = 0
-    if syscall(SYS_capget, &head, halves) < 0:
-        return -errno
-    if not (halves[0].permitted & ~kept[0] or halves[1].permitted):
-        return 0
-    if not for_good and not capabilities_come_back(halves):
-        return 1
+    record.capabilities = halves[0].effective | <uint64_t>halves[1].effective << 32
     for i in range(2):
         halves[i].effective &= kept[i]
-        halves[i].permitted &= kept[i]
-        halves[i].inheritable &= kept[i]
-    return -errno if syscall(SYS_capset, &head, halves) < 0 else 0
+        if not record.exit_argv:
+            halves[i].permitted &= kept[i]
+            halves[i].inheritable &= kept[i]
+    return capabilities_set(halves)
+
+
+cdef inline void capabilities_raise(const Record* record) noexcept nogil:
+    """Have those again that were effective before they were lowered."""
+    cdef CapabilityHalf halves[2]
+    if record.capabilities and capabilities_get(halves) == 0:
+        halves[0].effective = <uint32_t>record.capabilities & halves[0].permitted
+        halves[1].effective = <uint32_t>(record.capabilities >> 32) & halves[1].permitted
+        capabilities_set(halves)

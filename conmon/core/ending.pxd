@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset, strerror, strlen
 
 from conmon.core.atomicfile cimport PATH_LIMIT
+from conmon.core.capabilities cimport capabilities_raise
 from conmon.core.clock cimport now_ms, pause_ms
 from conmon.core.closefds cimport close_between
 from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_ERROR, LEVEL_WARNING, MESSAGE_LIMIT, say, say_errno
@@ -170,6 +171,7 @@ cdef inline void exec_exit_command(Record* record) noexcept nogil:
     """Become the exit command."""
     cdef char** argv = exit_command_argv(record)
     restore_signals()
+    capabilities_raise(record)
     if record.restore_oom_score:
         set_oom_score(record.oom_score_adj)
     execve(argv[0], argv, environ)

@@ -122,6 +122,7 @@ ctypedef struct Record:
     int32_t use_syslog
 
     int32_t sandbox         # how much is given up before the container is listened to: sandbox.pxd
+    uint64_t capabilities   # that were effective when they were lowered; 0: they were not
 
     # the end
     int32_t ended           # the container's end was seen

@@ -40,10 +40,10 @@ cdef struct Sandbox:
 
 
 cdef inline void sandbox_note(Sandbox* sandbox, int number, int result) noexcept nogil:
-    """Note what became of the step that bit `number` stands for: 0 done, -errno, 1 left out."""
+    """Note what became of the step that bit `number` stands for: 0 done, or -errno."""
     if result == 0:
         sandbox.on |= 1 << number
-    elif result < 0:
+    else:
         sandbox.refused |= 1 << number
         sandbox.reasons[number] = result
 
@@ -58,7 +58,7 @@ cdef inline int filter_calls(const Record* record, Filter* filter) noexcept nogi
 
 
 cdef inline void sandbox_enter(
-        const Record* record, bint stranger, Filter* filter, Sandbox* sandbox) noexcept nogil:
+        Record* record, bint stranger, Filter* filter, Sandbox* sandbox) noexcept nogil:
     """Give up what can be given up. `stranger`: the container is not our child.
 
     How such a one has ended is told to those who may trace it: they are not in a domain of
@@ -68,7 +68,7 @@ cdef inline void sandbox_enter(
     sandbox.on = sandbox.refused = 0
     if for_good:
         sandbox_note(sandbox, 0, -errno if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 else 0)
-    sandbox_note(sandbox, 1, capabilities_drop(stranger, for_good))
+    sandbox_note(sandbox, 1, capabilities_drop(record, stranger))
     if for_good and not stranger:
         sandbox_note(sandbox, 2, landlock_enter(record))
     if for_good:
@@ -106,7 +106,7 @@ cdef inline bint may_not_execute(const Record* record) noexcept nogil:
     return record.counters.sandbox & SECCOMP
 
 
-cdef inline uint64_t sandbox_missing(const Record* record) noexcept nogil:
+cdef inline uint64_t sandbox_missing(Record* record) noexcept nogil:
     """What is refused, tried in a child: bits. Where there can be no child, nothing is known."""
     cdef Sandbox sandbox
     cdef int status = 0
