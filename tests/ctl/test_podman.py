@@ -21,6 +21,8 @@ from .tool import Tool, read_lines
 
 COMMANDS = ("podman", "crun", "busybox", "nsenter", "unshare", "setpriv", "useradd")
 # A client that leaves ends the input: the container is to outlive that.
+#: Longer than a busy machine keeps conmonctl from running: seconds that containers are held.
+HOLD = "60"
 SAY = "while read -r line; do echo $line; echo problem $line >&2; done; exec sleep 1000"
 
 
@@ -215,7 +217,7 @@ def test_tree_of_a_pod(podman: Podman, conmonctl: Tool, prefix: str, share: str)
 def test_events(podman: Podman, conmonctl: Tool, prefix: str) -> None:
     """events: held before the first program runs, its processes, and how it ended."""
     name = f"{prefix}-job"
-    args = ("events", "--json", "--processes", "--container", name)
+    args = ("events", "--json", "--processes", "--hold", HOLD, "--container", name)
     with conmonctl.start(*args) as process:
         assert process.stdout is not None
         assert b'"sync"' in process.stdout.readline()
@@ -253,7 +255,7 @@ def test_events(podman: Podman, conmonctl: Tool, prefix: str) -> None:
 def test_events_that_nobody_reads(podman: Podman, conmonctl: Tool, prefix: str) -> None:
     """events: the first program is seen also where what was told before is not printed yet."""
     name = f"{prefix}-unread"
-    args = ("events", "--json", "--processes", "--container", name)
+    args = ("events", "--json", "--processes", "--hold", HOLD, "--container", name)
     command = ("run", "--rm", "-i", "--name", name, IMAGE, "sh", "-c", "echo up; read l; exit 5")
     with conmonctl.start(*args) as process:
         assert process.stdout is not None

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,9 +93,14 @@ class Tool:
 
 
 def read_lines(process: subprocess.Popen[bytes], count: int) -> list[bytes]:
-    """The next lines of its output; fewer at the end."""
+    """The next lines of its output; fewer at the end. Whoever is silent for too long is killed."""
     assert process.stdout is not None
     found: list[bytes] = []
-    while len(found) < count and (line := process.stdout.readline()):
-        found.append(line)
+    limit = threading.Timer(TIMEOUT_S, process.kill)
+    limit.start()
+    try:
+        while len(found) < count and (line := process.stdout.readline()):
+            found.append(line)
+    finally:
+        limit.cancel()
     return found

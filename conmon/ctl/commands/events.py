@@ -124,7 +124,7 @@ class Watch:
 
 @contextlib.contextmanager
 def _notifier(
-    inbox: Inbox, tree: ProcessTree | None, mode: Any, initial: bool, pre_create: bool
+    inbox: Inbox, tree: ProcessTree | None, mode: Any, hold: float, initial: bool, pre_create: bool
 ) -> Iterator[ContainerNotifier]:
     """The watcher of containers. Where they are held, the tree knows them before they go on."""
     from conmon.watch import ContainerNotifier, EventType
@@ -136,7 +136,9 @@ def _notifier(
             watching.add(tree, event.container_id, event.container_pid, event.runtime)
 
     with watching.refusals("watch containers"):
-        notifier = ContainerNotifier(note, initial=initial, pre_create=pre_create, mode=mode)
+        notifier = ContainerNotifier(
+            note, initial=initial, pre_create=pre_create, mode=mode, callback_timeout=hold
+        )
     with notifier:
         yield notifier
 
@@ -203,6 +205,14 @@ def _explain(notifier: ContainerNotifier) -> None:
     show_default=True,
     help="How containers are noticed: as a runtime is executed, or by its state.",
 )
+@click.option(
+    "--hold",
+    type=click.FloatRange(0, 3600, min_open=True, max_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest that a container is held; on a busy host it may take some time to note it.",
+)
 @click.option("--duration", type=click.FloatRange(0), help="End after so many seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def command(
@@ -212,6 +222,7 @@ def command(
     initial: bool,
     source: str,
     mode: str,
+    hold: float,
     duration: float | None,
     as_json: bool,
 ) -> None:
@@ -232,7 +243,7 @@ def command(
         if processes:
             tree = stack.enter_context(_processes(inbox, source, initial))
         pre_create = not types or "pre-create" in types
-        notifier = stack.enter_context(_notifier(inbox, tree, mode, initial, pre_create))
+        notifier = stack.enter_context(_notifier(inbox, tree, mode, hold, initial, pre_create))
         _explain(notifier)
         watch = Watch(words, types, processes, put)
         if not initial:
