@@ -30,7 +30,7 @@ _DIGITS = {2: b"01", 8: b"01234567", 10: b"0123456789", 16: b"0123456789abcdefAB
 # As core/sandbox.pxd numbers them.
 SANDBOX = {b"off": 0, b"auto": 1, b"strict": 2}
 _PATIENCE = 5  # seconds until `drop` disconnects a client
-_LATENCY = 5  # ms that lines may wait to be logged together
+_LATENCY = 8  # ms that lines may wait to be logged together
 _LATENCY_MOST = 1000
 _LOG_LEVELS = {
     b"panic": b"error",

@@ -51,7 +51,7 @@ GROUPS: tuple[tuple[bytes, tuple[tuple[bytes, bytes, bytes], ...]], ...] = (
             (b"log-tag", b"TAG", b"CONTAINER_TAG of journal entries"),
             (b"log-label", b"KEY=VALUE", b"Field to add to journal entries; repeatable"),
             (b"no-container-partial-message", b"", b"Leave CONTAINER_PARTIAL_MESSAGE out of them"),
-            (b"log-latency", b"MS", b"Log lines that come fast together, within MS ms; default 5,"),
+            (b"log-latency", b"MS", b"Log lines that come fast together, within MS ms; default 8,"),
             (b"", b"", b"0: each at once"),
             (b"no-sync-log", b"", b"Do not fsync the log when the container has ended"),
         ),

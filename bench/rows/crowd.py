@@ -170,7 +170,7 @@ ROWS = [
         "All conmons are started before the first is waited for (`tests/standin/quick`), all"
         " containers killed before the end of the first monitor is waited for. Start: until the"
         " last pid was reported; end: until the last monitor has ended. Peak memory: the most by"
-        " which MemAvailable has gone down.",
+        " which the host's has grown, with the kernel's.",
         (START, END, PEAK),
         at_once,
         __name__,

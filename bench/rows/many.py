@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from bench import kernel
 from bench.bench import Bench, Row
 from bench.container import Container
-from bench.crowd import available_kb, idle_ones, kill_all, room_for
+from bench.crowd import idle_ones, in_use_kb, kill_all, room_for
 from bench.results import Measure
 
 COUNTS = (1, 10, 100, 1000)
@@ -25,7 +25,7 @@ def measure(bench: Bench) -> None:
     counts = QUICK_COUNTS if bench.quick else COUNTS
     with room_for(counts[-1]):
         for turn in bench.turns(1, warm_ups=0):
-            before = available_kb()
+            before = in_use_kb()
             with ExitStack() as stack:
                 running: list[Container] = []
                 for count in counts:
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> None:
                     sizes = [kernel.memory_kb(one.monitor)["Pss"] for one in running]
                     turn.add(pss(count).name, sum(sizes) / count)
                 if len(running) == COUNTS[-1]:
-                    turn.add(HOST.name, (before - available_kb()) / len(running))
+                    turn.add(HOST.name, (in_use_kb() - before) / len(running))
                 kill_all(running)
 
 
@@ -46,8 +46,8 @@ ROWS = [
         "memory of many monitors",
         "Idle monitors of one conmon side by side, each with its container. PSS (a page that n"
         " processes share counts 1/n in each), mean over the monitors. Memory of the host: by how"
-        " much MemAvailable has gone down, for each container; what the kernel holds for it, its"
-        " files in memory, and the container's process are in it.",
+        " much anonymous and shared pages, slabs, kernel stacks and page tables have grown, for"
+        " each container; its files in memory, and the container's process are in it.",
         (*(pss(count) for count in COUNTS), HOST),
         measure,
         __name__,

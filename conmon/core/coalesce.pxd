@@ -38,7 +38,7 @@ cdef inline int64_t coalesce_ms(
     if size == 0 or stream != m.read_last:
         m.steady = 0
     elif m.coalesced == NULL:
-        m.steady = m.steady + 1 if gap * WORTH <= latency * 1000 else 0
+        m.steady = min(m.steady + 1, <int>STEADY) if gap * WORTH <= latency * 1000 else 0
     if m.steady < STEADY:
         return 0
     return min(latency, FILL * gap // (size * 1000))

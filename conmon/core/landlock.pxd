@@ -81,19 +81,20 @@ cdef inline int allow_beneath(int rules, int fd, uint64_t allowed) noexcept nogi
     return -errno if syscall(SYS_landlock_add_rule, rules, LANDLOCK_PATH, &rule, 0) < 0 else 0
 
 
+cdef inline bint is_root(int fd) noexcept nogil:
+    """Whether a directory is the root, below which is all there is."""
+    cdef stat_t root, about
+    return (stat(b"/", &root) == 0 and fstat(fd, &about) == 0 and about.st_dev == root.st_dev
+            and about.st_ino == root.st_ino)
+
+
 cdef inline int allow_path(int rules, const char* path, uint64_t allowed) noexcept nogil:
     """Allow a file, or what is below a directory; -EXDEV for the root."""
-    cdef stat_t root, about
-    cdef int failure = 0
+    cdef int failure
     cdef int fd = open(path, O_PATH | O_CLOEXEC)
     if fd < 0:
         return -errno
-    if stat(b"/", &root) < 0 or fstat(fd, &about) < 0:
-        failure = -errno
-    elif about.st_dev == root.st_dev and about.st_ino == root.st_ino:
-        failure = -EXDEV
-    else:
-        failure = allow_beneath(rules, fd, allowed)
+    failure = -EXDEV if is_root(fd) else allow_beneath(rules, fd, allowed)
     close(fd)
     return failure
 
@@ -111,7 +112,11 @@ cdef inline int directory_of(const char* path, char* out) noexcept nogil:
 
 
 cdef inline int allow_above(int rules, const char* directory) noexcept nogil:
-    """Allow what is below the directory above this one, which may be none, or not be there yet."""
+    """Allow what is below the directory above this one, which may be none, or not be there yet.
+
+    Where it is a symlink that is two: the one above what it leads to, and the one that the link is
+    in, where a directory, or another link, may take its place.
+    """
     cdef char above[PATH_LIMIT]
     cdef int failure
     if directory == NULL:
@@ -119,9 +124,10 @@ cdef inline int allow_above(int rules, const char* directory) noexcept nogil:
     if <size_t>snprintf(above, sizeof(above), b"%s/..", directory) >= sizeof(above):
         return -ENAMETOOLONG
     failure = allow_path(rules, above, landlock_allowed())
-    if failure == -ENOENT and directory_of(directory, above) == 0:
-        failure = allow_path(rules, above, landlock_allowed())
-    return failure
+    if failure and failure != -ENOENT:
+        return failure
+    failure = directory_of(directory, above)
+    return failure if failure else allow_path(rules, above, landlock_allowed())
 
 
 cdef inline int allow_link(int rules, const char* path) noexcept nogil:
@@ -146,6 +152,8 @@ cdef inline int allow_log(int rules, const Record* record) noexcept nogil:
     if fstat(record.log_fd, &about) == 0 and S_ISCHR(about.st_mode):
         return allow_path(rules, path, LANDLOCK_WRITE | LANDLOCK_TRUNCATE)
     if record.log_dir_fd >= 0:
+        if is_root(record.log_dir_fd):
+            return -EXDEV
         return allow_beneath(rules, record.log_dir_fd, landlock_allowed())
     failure = directory_of(path, directory)
     return failure if failure else allow_above(rules, directory)

@@ -35,7 +35,9 @@ from conmon.core.record cimport (
 )
 from conmon.core.sandbox cimport forgo_privileges
 from conmon.core.state cimport CHUNK, CLIENTS_AT_END, Monitor
-from conmon.core.streams cimport forward, on_stream, stream_drain, stream_narrow, streams_arm
+from conmon.core.streams cimport (
+    forward, on_coalesced, on_stream, stream_drain, stream_narrow, streams_arm,
+)
 from conmon.core.timer cimport timer_set, timers_left, timers_run
 
 cdef enum:
@@ -184,6 +186,8 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     if not record.timed_out:
         stream_drain(m, &m.out)
         stream_drain(m, &m.err)
+    elif m.coalesced != NULL:
+        on_coalesced(m)  # what would have been logged by now
     source_close(m, &m.out.source)
     source_close(m, &m.err.source)
     log_finish(m)

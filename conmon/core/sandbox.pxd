@@ -32,6 +32,11 @@ cdef enum:
     CAPABILITIES = 2
     LANDLOCK = 4
     SECCOMP = 8
+    ALL_OF_IT = 15
+
+cdef enum:
+    PR_GET_SECCOMP = 21
+    FILTERED = 2          # SECCOMP_MODE_FILTER
 
 cdef struct Sandbox:
     uint64_t on
@@ -90,22 +95,6 @@ cdef inline void sandbox_say(Record* record, const Sandbox* sandbox) noexcept no
                     strerror(-sandbox.reasons[number]))
 
 
-cdef inline void forgo_privileges(Monitor* m) noexcept nogil:
-    """Give up what the monitor has no use for. The filter is made in a buffer, to be given back."""
-    cdef Sandbox sandbox
-    if m.record.sandbox == SANDBOX_OFF:
-        return
-    buffers_touch(m, sizeof(Filter))
-    sandbox_enter(m.record, m.pidfd.fd >= 0 or m.by_clock, <Filter*>m.chunk, &sandbox)
-    m.record.counters.sandbox = sandbox.on
-    sandbox_say(m.record, &sandbox)
-
-
-cdef inline bint may_not_execute(const Record* record) noexcept nogil:
-    """Whether an exec would be refused."""
-    return record.counters.sandbox & SECCOMP
-
-
 cdef inline uint64_t sandbox_missing(Record* record) noexcept nogil:
     """What is refused, tried in a child: bits. Where there can be no child, nothing is known."""
     cdef Sandbox sandbox
@@ -118,4 +107,29 @@ cdef inline uint64_t sandbox_missing(Record* record) noexcept nogil:
         _exit(<int>sandbox.refused)
     if pid > 0:
         waitpid(pid, &status, 0)
-    return status >> 8
+    # a filter that is there already may end who asks for more
+    return ALL_OF_IT if status & 0x7f else status >> 8
+
+
+cdef inline bint filtered_to_death(Record* record) noexcept nogil:
+    """Whether a filter that we have from our caller ends who asks for one of the calls needed.
+
+    Under `strict` the start has been refused then. Without such a filter nothing is tried.
+    """
+    return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == FILTERED and sandbox_missing(record) == ALL_OF_IT
+
+
+cdef inline void forgo_privileges(Monitor* m) noexcept nogil:
+    """Give up what the monitor has no use for. The filter is made in a buffer, to be given back."""
+    cdef Sandbox sandbox
+    if m.record.sandbox == SANDBOX_OFF or filtered_to_death(m.record):
+        return
+    buffers_touch(m, sizeof(Filter))
+    sandbox_enter(m.record, m.pidfd.fd >= 0 or m.by_clock, <Filter*>m.chunk, &sandbox)
+    m.record.counters.sandbox = sandbox.on
+    sandbox_say(m.record, &sandbox)
+
+
+cdef inline bint may_not_execute(const Record* record) noexcept nogil:
+    """Whether an exec would be refused."""
+    return record.counters.sandbox & (LANDLOCK | SECCOMP)

@@ -52,7 +52,7 @@ cdef enum:
     AT_LEAST = 0x35       # BPF_JMP | BPF_JGE | BPF_K
     HAS = 0x45            # BPF_JMP | BPF_JSET | BPF_K
     RETURN = 0x06         # BPF_RET | BPF_K
-    STEPS = 480
+    STEPS = 640
     NUMBERS = 512         # calls have lower numbers; those of x32 begin at 1 << 30
     NEW_NUMBERS = 424     # from Linux 5.1 on, the same for all processors
     UNKNOWN = 255         # in a jump: where to is not known yet
@@ -102,6 +102,13 @@ cdef inline void filter_is_wide(Filter* filter, int argument, uint64_t value) no
     filter_is(filter, argument, <uint32_t>value)
     filter_step(filter, LOAD, ARGUMENTS_AT + 8 * argument + 4, 0, 0)
     filter_step(filter, IS, <uint32_t>(value >> 32), 0, UNKNOWN)
+
+
+cdef inline void filter_is_high(Filter* filter, int argument) noexcept nogil:
+    """Argument 0..5 is an address from 4 GiB on: the program, which is not position-independent, is
+    below."""
+    filter_step(filter, LOAD, ARGUMENTS_AT + 8 * argument + 4, 0, 0)
+    filter_step(filter, IS, 0, UNKNOWN, 0)
 
 
 cdef inline void filter_within(Filter* filter, int argument, uint32_t bits) noexcept nogil:

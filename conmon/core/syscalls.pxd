@@ -9,13 +9,14 @@ exit code.
 
 from conmon.core.kernel cimport (
     AF_UNIX, FIONREAD, F_ADD_SEALS, F_GETFL, F_GETPIPE_SZ, F_GET_SEALS, F_SETFD, F_SETFL,
-    F_SETPIPE_SZ, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, SYS_pidfd_open,
-    SYS_pidfd_send_signal, TIOCOUTQ, TIOCSWINSZ, getpgid, getpid, pid_t,
+    F_SETPIPE_SZ, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SYS_pidfd_open, SYS_pidfd_send_signal,
+    TIOCOUTQ, TIOCSWINSZ, getpgid, getpid, pid_t,
 )
 from conmon.core.record cimport Record
 from conmon.core.seccomp cimport (
-    Filter, filter_allow, filter_any, filter_call, filter_call_end, filter_is, filter_is_wide,
-    filter_within,
+    Filter, filter_allow, filter_any, filter_call, filter_call_end, filter_is, filter_is_high,
+    filter_is_wide, filter_within,
 )
 from conmon.core.stranger cimport PIDFD_GET_INFO
 
@@ -56,11 +57,10 @@ cdef extern from *:
     #endif
         SYS_ftruncate,              /* a torn record is taken back; a full log is emptied */
         SYS_fallocate, SYS_fsync, SYS_fdatasync,
-        SYS_fchmod,                 /* an exit file's mode */
         SYS_umask,
 
         /* attach clients, the journal, syslog, notifications */
-        SYS_accept4, SYS_connect, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_recvfrom, SYS_recvmsg,
+        SYS_accept4, SYS_connect, SYS_recvfrom, SYS_recvmsg,
         SYS_shutdown, SYS_setsockopt, SYS_getsockopt,
         SYS_memfd_create,           /* a journal entry that is too large for a datagram */
 
@@ -74,7 +74,7 @@ cdef extern from *:
         SYS_gettimeofday,
 
         /* libc: memory; locks; names of temporary files; the start of a forked child */
-        SYS_brk, SYS_munmap, SYS_madvise, SYS_futex, SYS_getrandom, SYS_set_robust_list,
+        SYS_brk, SYS_madvise, SYS_futex, SYS_getrandom, SYS_set_robust_list,
         SYS_set_tid_address,
     #ifdef SYS_rseq
         SYS_rseq,
@@ -111,7 +111,8 @@ cdef extern from *:
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum: SYS_clone, SYS_fcntl, SYS_ioctl, SYS_kill, SYS_mmap, SYS_mprotect, SYS_mremap
-    enum: SYS_prlimit64, SYS_socket, SYS_tgkill
+    enum: SYS_prlimit64, SYS_socket, SYS_tgkill, SYS_munmap, SYS_fchmod, SYS_sendto, SYS_sendmsg
+    enum: SYS_sendmmsg
 
 cdef enum:
     FORK_FLAGS = 0x012000FF  # CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID and the signal: fork(3)
@@ -126,16 +127,32 @@ cdef inline void plain_calls(Filter* filter) noexcept nogil:
 
 cdef inline void checked_calls(Filter* filter, const Record* record) noexcept nogil:
     """Those of which some arguments are right."""
-    one_of_sockets(filter)
+    one_of_sockets(filter, record)
     one_of_processes(filter, record.container_pid)
+    one_of_files(filter)
     one_of_fds(filter)
     one_of_memory(filter)
 
 
-cdef inline void one_of_sockets(Filter* filter) noexcept nogil:
-    """The journal's, syslog's and the service manager's are sockets of this host."""
+cdef inline void one_of_sockets(Filter* filter, const Record* record) noexcept nogil:
+    """The journal's, syslog's and the service manager's are datagram sockets of this host. Those
+    who serve requests have streams. No MSG_FASTOPEN, which connects."""
     filter_call(filter, SYS_socket)
     filter_is(filter, 0, AF_UNIX)
+    filter_within(filter, 1, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+    if record.use_syslog:  # libc tries a stream where there is no datagram socket
+        filter_any(filter)
+        filter_is(filter, 0, AF_UNIX)
+        filter_within(filter, 1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+    filter_call_end(filter)
+    filter_call(filter, SYS_sendto)
+    filter_within(filter, 3, MSG_DONTWAIT | MSG_NOSIGNAL)
+    filter_call_end(filter)
+    filter_call(filter, SYS_sendmsg)
+    filter_within(filter, 2, MSG_DONTWAIT | MSG_NOSIGNAL)
+    filter_call_end(filter)
+    filter_call(filter, SYS_sendmmsg)
+    filter_within(filter, 3, MSG_DONTWAIT | MSG_NOSIGNAL)
     filter_call_end(filter)
 
 
@@ -151,7 +168,7 @@ cdef inline void one_of_processes(Filter* filter, pid_t container) noexcept nogi
     if container > 1:
         filter_any(filter)
         filter_is(filter, 0, -container)
-    if group > 1 and group != container:
+    if group > 1 and group != container and group != getpgid(0):
         filter_any(filter)
         filter_is(filter, 0, -group)
     filter_call_end(filter)
@@ -163,6 +180,13 @@ cdef inline void one_of_processes(Filter* filter, pid_t container) noexcept nogi
     filter_call_end(filter)
     filter_call(filter, SYS_pidfd_send_signal)  # only to see whether it is there
     filter_is(filter, 1, 0)
+    filter_call_end(filter)
+
+
+cdef inline void one_of_files(Filter* filter) noexcept nogil:
+    """An exit file's mode. Whatever can be opened could get any mode else: there is CAP_FOWNER."""
+    filter_call(filter, SYS_fchmod)
+    filter_is(filter, 1, 0o644)
     filter_call_end(filter)
 
 
@@ -205,7 +229,11 @@ cdef inline void one_of_memory(Filter* filter) noexcept nogil:
     filter_is_wide(filter, 0, 0)
     filter_within(filter, 2, PROT_READ | PROT_WRITE)
     filter_call_end(filter)
+    filter_call(filter, SYS_munmap)  # not of the program: its code would make room for another's
+    filter_is_high(filter, 0)
+    filter_call_end(filter)
     filter_call(filter, SYS_mremap)  # realloc(3)
+    filter_is_high(filter, 0)
     filter_within(filter, 3, MREMAP_MAYMOVE)
     filter_call_end(filter)
     filter_call(filter, SYS_mprotect)

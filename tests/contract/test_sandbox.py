@@ -11,9 +11,11 @@ import mmap
 import os
 import platform
 import re
+import shutil
 import signal
 import socket
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -91,6 +93,13 @@ DENIED: dict[str, tuple[str, tuple[int | bytes, ...]]] = {
     "socket AF_INET6": ("socket", (socket.AF_INET6, socket.SOCK_STREAM)),
     "socket AF_NETLINK": ("socket", (socket.AF_NETLINK, socket.SOCK_RAW)),
     "socket AF_PACKET": ("socket", (socket.AF_PACKET, socket.SOCK_RAW)),
+    "socket of a stream": ("socket", (socket.AF_UNIX, socket.SOCK_STREAM)),
+    "socket of packets": ("socket", (socket.AF_UNIX, socket.SOCK_SEQPACKET)),
+    "sendto that connects": ("sendto", (-1, 0, 0, socket.MSG_FASTOPEN, 0, 0)),
+    "sendmsg that connects": ("sendmsg", (-1, 0, socket.MSG_FASTOPEN)),
+    "sendmmsg that connects": ("sendmmsg", (-1, 0, 0, socket.MSG_FASTOPEN)),
+    "fchmod to another mode": ("fchmod", (-1, 0o4755)),
+    "munmap below 4 GiB": ("munmap", (1 << 16, 4096)),  # where nothing is
     "clone into a user namespace": ("clone", (CLONE_NEWUSER | CLONE_FS,)),
     "clone of a mount namespace": ("clone", (CLONE_NEWNS | CLONE_FS,)),
     "clone3": ("clone3", (0, 0)),
@@ -372,3 +381,64 @@ def test_timeout_of_a_group(container: Container) -> None:
     container.started()
     assert container.end() == -1
     assert container.nothing_runs()
+
+
+#: Becomes the rest of its arguments, with a filter that ends whoever makes that system call.
+KILLING = """
+import ctypes, os, struct, sys
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, int(sys.argv[1]))]  # load the number; is it that one?
+steps += [(6, 0, 0, 0x80000000), (6, 0, 0, 0x7FFF0000)]  # SECCOMP_RET_KILL_PROCESS, _ALLOW
+code = b"".join(struct.pack("=HBBI", *step) for step in steps)
+buffer = ctypes.create_string_buffer(code)
+program = struct.pack("@HP", len(steps), ctypes.addressof(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()  # PR_SET_SECCOMP
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others cannot make a directory next to the root")
+def test_log_next_to_the_root(container: Container) -> None:
+    """Security: where a directory that is held is the root, Landlock would deny nothing."""
+    log = Path(f"/{container.root.name}.log")
+    container.options["-l"] = f"k8s-file:{log}"
+    try:
+        container.command("exit 7")
+        container.launch("--sandbox=strict", "--log-rotate")
+        report = container.report()
+        assert report["data"] == -1 and "Landlock" in str(report["message"])
+        assert container.parent_status() == 1
+    finally:
+        log.unlink(missing_ok=True)
+
+
+def test_exit_directory_that_was_a_link(container: Container) -> None:
+    """C17.8: a directory that takes the place of a link gets the exit file."""
+    real = container.root / "tmp" / "deep" / "exits"
+    real.mkdir(parents=True)
+    link = container.root / "tmp" / "exits"
+    link.symlink_to(real)
+    container.allow("tmp/deep", "tmp/exits")
+    container.options["--exit-dir"] = str(link)
+    launch(container, "--sandbox=strict")
+    wait_for(container, SECCOMP)
+    link.unlink()
+    link.mkdir()
+    container.open_fifo(container.bundle / "go")
+    container.monitor.wait()
+    (written,) = link.iterdir()
+    assert written.read_bytes() == b"7"
+    shutil.rmtree(container.root / "tmp" / "deep")
+    shutil.rmtree(link)
+
+
+def test_filter_of_the_caller_that_kills(container: Container) -> None:
+    """Security: a filter that ends who asks for a filter costs the sandbox, and no exit code."""
+    wrapper = [sys.executable, "-I", "-S", "-c", KILLING, str(call_number("landlock_add_rule"))]
+    container.fifo("go")
+    container.command("read -r _ <go; exit 7")
+    container.launch(wrapper=wrapper)
+    container.started()
+    assert read_counters(container)["sandbox"] == 0
+    finish(container)

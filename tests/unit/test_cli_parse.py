@@ -33,7 +33,7 @@ def test_defaults() -> None:
     options = cli.parse([])
     expected: dict[str, object] = {
         "api_version": 0, "exit_delay": 0, "timeout": 0,
-        "log_size_max": -1, "log_global_size_max": -1, "log_max_files": 1, "log_latency": 5,
+        "log_size_max": -1, "log_global_size_max": -1, "log_max_files": 1, "log_latency": 8,
         "socket_dir_path": b"/var/run/crio", "sandbox": b"auto", "help": False,
     }  # fmt: skip
     defaults: dict[str, object] = {"flag": False, "string": None, "array": []}
