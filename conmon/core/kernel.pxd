@@ -234,7 +234,6 @@ cdef extern from "<unistd.h>" nogil:
     pid_t vfork()
     pid_t getpid()
     pid_t getpgid(pid_t pid)
-    unsigned int geteuid()
     void _exit(int status)
 
 cdef extern from "<stdlib.h>" nogil:

@@ -22,17 +22,19 @@ from conmon.core.syscalls cimport checked_calls, plain_calls
 
 # As conmon/launch.py has them.
 cdef enum:
-    SANDBOX_OFF = 0
-    SANDBOX_AUTO = 1      # what the kernel refuses is done without
+    SANDBOX_OFF = 0       # 1, auto: what the kernel refuses is done without
     SANDBOX_STRICT = 2    # what it refuses is found before the container runs
 
-# Bits of the counter `sandbox`: docs/counters.md.
+# Numbers of the bits of the counter `sandbox`: docs/counters.md.
 cdef enum:
-    NO_NEW_PRIVS = 1
-    CAPABILITIES = 2
-    LANDLOCK = 4
-    SECCOMP = 8
-    ALL_OF_IT = 15
+    NO_NEW_PRIVS = 0
+    CAPABILITIES = 1
+    LANDLOCK = 2
+    SECCOMP = 3
+    PARTS = 4
+
+cdef enum:
+    ALL_OF_IT = (1 << PARTS) - 1
 
 cdef enum:
     PR_GET_SECCOMP = 21
@@ -41,7 +43,7 @@ cdef enum:
 cdef struct Sandbox:
     uint64_t on
     uint64_t refused
-    int reasons[4]        # by bit, of what was refused: -errno
+    int reasons[PARTS]    # by number, of what was refused: -errno
 
 
 cdef inline void sandbox_note(Sandbox* sandbox, int number, int result) noexcept nogil:
@@ -70,20 +72,22 @@ cdef inline void sandbox_enter(
     Landlock of their own, and have a capability.
     """
     cdef bint for_good = not record.exit_argv
+    cdef int failure
     sandbox.on = sandbox.refused = 0
     if for_good:
-        sandbox_note(sandbox, 0, -errno if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 else 0)
-    sandbox_note(sandbox, 1, capabilities_drop(record, stranger))
+        failure = -errno if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 else 0
+        sandbox_note(sandbox, NO_NEW_PRIVS, failure)
+    sandbox_note(sandbox, CAPABILITIES, capabilities_drop(record, stranger))
     if for_good and not stranger:
-        sandbox_note(sandbox, 2, landlock_enter(record))
+        sandbox_note(sandbox, LANDLOCK, landlock_enter(record))
     if for_good:
-        sandbox_note(sandbox, 3, filter_calls(record, filter))
+        sandbox_note(sandbox, SECCOMP, filter_calls(record, filter))
 
 
 cdef inline void sandbox_say(Record* record, const Sandbox* sandbox) noexcept nogil:
     """A start under `strict` has found that all could be had: what has gone since is an error."""
     cdef int number
-    for number in range(4):
+    for number in range(PARTS):
         if sandbox.refused & 1 << number:
             if record.sandbox == SANDBOX_STRICT:
                 say_errno(
@@ -132,4 +136,4 @@ cdef inline void forgo_privileges(Monitor* m) noexcept nogil:
 
 cdef inline bint may_not_execute(const Record* record) noexcept nogil:
     """Whether an exec would be refused."""
-    return record.counters.sandbox & (LANDLOCK | SECCOMP)
+    return record.counters.sandbox & (1 << LANDLOCK | 1 << SECCOMP)
