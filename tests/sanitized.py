@@ -20,6 +20,7 @@ LEFT_OUT = {
     "contract/test_c18_journald.py::test_memory_and_wake_ups": "memory is measured",
     "contract/test_c20_late_failure.py::test_call_that_fails[close": "AddressSanitizer's fail too",
     "contract/test_idle": "memory is measured",
+    "contract/test_inherited.py": "AddressSanitizer sets a limit of its own: RLIMIT_CORE",
     "contract/test_linger.py::test_after_": "memory is measured",
     "contract/test_many.py": "memory is measured, and 2,000 shadows are too many",
     "contract/test_sandbox.py": "AddressSanitizer's own calls and files leave no room for it",
