@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -123,11 +124,11 @@ DENIED: dict[str, tuple[str, tuple[int | bytes, ...]]] = {
 }  # fmt: skip
 
 
-def launch(container: Container, *extra: str) -> int:
+def launch(container: Container, *extra: str, wrapper: Sequence[str] = ()) -> int:
     """A container that ends with 7 when it is told to; its pid. The monitor is in its loop."""
     container.fifo("go")
     container.command("read -r _ <go; exit 7")
-    container.launch(*extra)
+    container.launch(*extra, wrapper=wrapper)
     pid = container.started()
     deadline = Deadline()
     # it is there that the interpreter is closed and the buffers are given back
@@ -436,9 +437,6 @@ def test_exit_directory_that_was_a_link(container: Container) -> None:
 def test_filter_of_the_caller_that_kills(container: Container) -> None:
     """Security: a filter that ends who asks for a filter costs the sandbox, and no exit code."""
     wrapper = [sys.executable, "-I", "-S", "-c", KILLING, str(call_number("landlock_add_rule"))]
-    container.fifo("go")
-    container.command("read -r _ <go; exit 7")
-    container.launch(wrapper=wrapper)
-    container.started()
+    launch(container, wrapper=wrapper)
     assert read_counters(container)["sandbox"] == 0
     finish(container)
