@@ -30,32 +30,38 @@ cdef inline void coalesce_end(Monitor* m) noexcept nogil:
         m.coalesced = NULL
 
 
-cdef inline int64_t coalesce_ms(
+cdef inline void note_read(
         Monitor* m, const Stream* stream, ssize_t size, int64_t gap) noexcept nogil:
-    """How long the stream may be left alone after a read of `size` bytes, `gap` us after the one
-    before; 0: not at all."""
-    cdef int64_t latency = m.record.log_latency
+    """Count the reads in a row, `gap` us after the one before. While the stream is left alone it
+    says nothing about the writer."""
     if size == 0 or stream != m.read_last:
         m.steady = 0
     elif m.coalesced == NULL:
-        m.steady = min(m.steady + 1, <int>STEADY) if gap * WORTH <= latency * 1000 else 0
-    if m.steady < STEADY:
-        return 0
-    return min(latency, FILL * gap // (size * 1000))
+        m.steady = (
+            min(m.steady + 1, <int>STEADY) if gap * WORTH <= m.record.log_latency * 1000 else 0)
+
+
+cdef inline int64_t time_to_fill(const Monitor* m, ssize_t size, int64_t gap) noexcept nogil:
+    """How many ms the stream may be left alone, where `size` bytes came in `gap` us."""
+    return min(<int64_t>m.record.log_latency, FILL * gap // (size * 1000))
 
 
 cdef inline void coalesce(
         Monitor* m, Stream* stream, ssize_t size, Tick handle) noexcept nogil:
     """After a read of `size` bytes: leave the stream alone until `handle` is called, or wait for
     it again."""
-    cdef int64_t now, ms
+    cdef int64_t now, gap
+    cdef int64_t ms = 0
     if m.record.log_latency == 0 or stream.terminal or m.clients != NULL:
         coalesce_end(m)
         return
     now = now_us()
-    ms = coalesce_ms(m, stream, size, now - m.read_at)
+    gap = now - m.read_at
+    note_read(m, stream, size, gap)
     m.read_last = stream
     m.read_at = now
+    if m.steady == STEADY:
+        ms = time_to_fill(m, size, gap)
     if ms > 0 and stream.source.fd >= 0:
         m.coalesced = stream
         timer_set(m, &m.coalescing, handle, ms)
