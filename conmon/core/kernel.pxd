@@ -127,6 +127,7 @@ cdef extern from "<sys/stat.h>" nogil:
     int S_ISREG(mode_t mode)
     int S_ISDIR(mode_t mode)
     int S_ISCHR(mode_t mode)
+    int S_ISLNK(mode_t mode)
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:

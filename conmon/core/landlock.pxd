@@ -12,7 +12,8 @@ from libc.string cimport memcpy, strrchr
 
 from conmon.core.atomicfile cimport PATH_LIMIT
 from conmon.core.kernel cimport (
-    O_CLOEXEC, O_PATH, S_ISCHR, close, fstat, open, snprintf, stat, stat_t, syscall,
+    AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, S_ISCHR, S_ISLNK, close, fstat, fstatat, open,
+    snprintf, stat, stat_t, syscall,
 )
 from conmon.core.record cimport Record, record_text
 
@@ -118,12 +119,17 @@ cdef inline int allow_above(int rules, const char* directory) noexcept nogil:
     in, where a directory, or another link, may take its place.
     """
     cdef char above[PATH_LIMIT]
+    cdef stat_t about
     cdef int failure
     if directory == NULL:
         return 0
     if <size_t>snprintf(above, sizeof(above), b"%s/..", directory) >= sizeof(above):
         return -ENAMETOOLONG
     failure = allow_path(rules, above, landlock_allowed())
+    if failure == 0 and not (
+            fstatat(AT_FDCWD, directory, &about, AT_SYMLINK_NOFOLLOW) == 0
+            and S_ISLNK(about.st_mode)):
+        return 0
     if failure and failure != -ENOENT:
         return failure
     failure = directory_of(directory, above)

@@ -1,4 +1,4 @@
-"""What the monitor gives up before it reads anything that others choose (docs/security.md).
+"""What the monitor life gives up before it reads anything that others choose (docs/security.md).
 
 Where an exit command is due it keeps what that may need: the command would inherit no_new_privs,
 the filter of system calls and the directories.
@@ -20,7 +20,7 @@ from conmon.core.seccomp cimport CONMON_ARCH, Filter, filter_begin, filter_insta
 from conmon.core.state cimport Monitor
 from conmon.core.syscalls cimport checked_calls, plain_calls
 
-# As conmon/launch.py has them.
+# As SANDBOX in conmon/cli.py.
 cdef enum:
     SANDBOX_OFF = 0       # 1, auto: what the kernel refuses is done without
     SANDBOX_STRICT = 2    # what it refuses is found before the container runs
@@ -35,8 +35,6 @@ cdef enum:
 
 cdef enum:
     ALL_OF_IT = (1 << PARTS) - 1
-
-cdef enum:
     PR_GET_SECCOMP = 21
     FILTERED = 2          # SECCOMP_MODE_FILTER
 
