@@ -41,9 +41,13 @@ cdef inline void note_read(
             min(m.steady + 1, <int>STEADY) if gap * WORTH <= m.record.log_latency * 1000 else 0)
 
 
-cdef inline int64_t time_to_fill(const Monitor* m, ssize_t size, int64_t gap) noexcept nogil:
-    """How many ms the stream may be left alone, where `size` bytes came in `gap` us."""
-    return min(<int64_t>m.record.log_latency, FILL * gap // (size * 1000))
+cdef inline void note_pace(Monitor* m, ssize_t size, int64_t gap) noexcept nogil:
+    """Note in how many us FILL bytes gather, where `size` bytes came in `gap` us.
+
+    A writer that is faster is believed at once, one that is slower only by and by: one small piece
+    after a pause says nothing about the next.
+    """
+    m.filled_in = min(FILL * gap // size, 2 * m.filled_in + 1)
 
 
 cdef inline void coalesce(
@@ -60,8 +64,10 @@ cdef inline void coalesce(
     note_read(m, stream, size, gap)
     m.read_last = stream
     m.read_at = now
+    if size > 0:
+        note_pace(m, size, gap)
     if m.steady == STEADY:
-        ms = time_to_fill(m, size, gap)
+        ms = min(<int64_t>m.record.log_latency, m.filled_in // 1000)
     if ms > 0 and stream.source.fd >= 0:
         m.coalesced = stream
         timer_set(m, &m.coalescing, handle, ms)

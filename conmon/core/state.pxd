@@ -187,6 +187,7 @@ cdef struct Monitor:
     Timer coalescing
     const Stream* read_last   # the stream that was read last
     int64_t read_at           # us; the time of that read
+    int64_t filled_in         # us; in which a part of its pipe fills (coalesce.pxd)
     int steady                # reads of that stream in a row, each soon after the one before
     Stdin input
     Log log

@@ -137,6 +137,23 @@ def test_full_pipe(container: Container) -> None:
     assert lines(log) == [b"%d.\n" % number for number in range(last + 20_000)]
 
 
+def test_small_lines_between_large_ones(container: Container) -> None:
+    """E4: a stream that may fill its pipe is not left alone, however little came last.
+
+    What it is left alone for is less than what one of the requests here takes.
+    """
+    puppet = launch(container)
+    large = b"x" * 59_999 + b"\n"
+    for number in range(1, 21):
+        puppet.write(OUT, b"small\n")
+        next_request(container)
+        assert puppet.write(OUT, large) == len(large)
+        for _ in range(5):
+            next_request(container)
+        assert lines(container.log.read_bytes()).count(large) == number
+    finish(container, puppet)
+
+
 def test_log_that_takes_no_more(container: Container) -> None:
     """E4, C21.4: what waits for a log that stands still is logged when it takes more."""
     os.mkfifo(container.log)
