@@ -10,7 +10,7 @@ from libc.string cimport strerror
 
 from conmon.core.buffers cimport buffer_chunk, buffers_touch
 from conmon.core.capabilities cimport capabilities_drop
-from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_ERROR, say_errno
+from conmon.core.diag cimport LEVEL_DEBUG, LEVEL_ERROR, say, say_errno
 from conmon.core.kernel cimport (
     PR_SET_NO_NEW_PRIVS, _exit, fork, pid_t, prctl, vfork, waitpid,
 )
@@ -124,7 +124,10 @@ cdef inline bint filtered_to_death(Record* record) noexcept nogil:
 cdef inline void forgo_privileges(Monitor* m) noexcept nogil:
     """Give up what the monitor has no use for. The filter is made in a buffer, to be given back."""
     cdef Sandbox sandbox
-    if m.record.sandbox == SANDBOX_OFF or filtered_to_death(m.record):
+    if m.record.sandbox == SANDBOX_OFF:
+        return
+    if filtered_to_death(m.record):
+        say(m.record, LEVEL_DEBUG, b"No sandbox: the filter that conmon has would end it")
         return
     buffers_touch(m, sizeof(Filter))
     sandbox_enter(m.record, m.pidfd.fd >= 0 or m.by_clock, <Filter*>m.chunk, &sandbox)

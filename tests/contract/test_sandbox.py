@@ -27,6 +27,7 @@ from harness_counters import read_counters, wait_counters
 from harness_inject import call_number, puppet
 from harness_os import Deadline
 from harness_rooms import STANDIN
+from harness_syslog import Syslog
 
 pytestmark = [
     pytest.mark.ours("the C conmon gives nothing up"),
@@ -436,7 +437,10 @@ def test_exit_directory_that_was_a_link(container: Container) -> None:
 
 def test_filter_of_the_caller_that_kills(container: Container) -> None:
     """Security: a filter that ends who asks for a filter costs the sandbox, and no exit code."""
-    wrapper = [sys.executable, "-I", "-S", "-c", KILLING, str(call_number("landlock_add_rule"))]
-    launch(container, wrapper=wrapper)
+    syslog = Syslog(container)
+    filtered = [sys.executable, "-I", "-S", "-c", KILLING, str(call_number("landlock_add_rule"))]
+    container.options["--log-level"] = "debug"
+    launch(container, "--syslog", wrapper=[*syslog.wrapper, *filtered])
+    syslog.until(b"No sandbox: the filter that conmon has would end it")
     assert read_counters(container)["sandbox"] == 0
     finish(container)
