@@ -48,15 +48,14 @@ def open_stdio(options: cli.Options) -> Stdio:
     return stdio
 
 
-def attach_directory(options: cli.Options) -> tuple[bytes, bytes | None]:
-    """Where the attach socket goes, and the symlink that was made to it, if any.
+def link_bundle(options: cli.Options, bundle: bytes) -> bytes | None:
+    """The symlink that was made to the bundle, where the attach socket is; None: --full-attach.
 
-    With --full-attach it is the bundle. Otherwise it is <socket-dir>/<cuuid>, a symlink to the
-    bundle: short enough for clients to name the socket in it. diag.Fatal.
+    It is <socket-dir>/<cuuid>: short enough for clients to name the socket in it. It is theirs
+    alone: somebody may have put something else in its place by now. diag.Fatal.
     """
-    bundle = options.bundle or b"."
     if options.full_attach:
-        return bundle, None
+        return None
     link = b"%b/%b" % (options.socket_dir_path, options.cuuid or b"")
     if len(link) == SUN_PATH:
         # clients cut the name here, and so a link of exactly this length must be cut as well
@@ -76,16 +75,16 @@ def attach_directory(options: cli.Options) -> tuple[bytes, bytes | None]:
         raise diag.Fatal(
             b"Failed to create symlink for notify socket %b: %b" % (link, diag.strerror(error))
         ) from None
-    return link, link
+    return link
 
 
-def open_attach(directory: bytes) -> int:
-    """A listening socket `attach` in the directory, of any path length. diag.Fatal."""
+def open_attach(bundle: bytes) -> int:
+    """A listening socket `attach` in the bundle, of any path length. diag.Fatal."""
     try:
-        with_directory = _Directory(directory)
+        with_directory = _Directory(bundle)
     except OSError as error:
         raise diag.Fatal(
-            b"failed to open socket path parent dir %b: %b" % (directory, diag.strerror(error))
+            b"failed to open socket path parent dir %b: %b" % (bundle, diag.strerror(error))
         ) from None
     with with_directory as place:
         try:

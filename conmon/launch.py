@@ -190,12 +190,12 @@ class Launch:
     def open_bundle(self, bundle: bytes) -> None:
         """Attach socket and fifos."""
         fields = self.fields
-        directory, self.texts["attach_link"] = channels.attach_directory(self.options)
-        if self.texts["attach_link"]:
-            fields["attach_link_fd"] = _fastio.hold_name(directory)
+        link = self.texts["attach_link"] = channels.link_bundle(self.options, bundle)
+        if link is not None:
+            fields["attach_link_fd"] = _fastio.hold_name(link)
         # known before it is there: what fails behind the bind must not leave the name
         self.texts["attach_path"] = path = b"%b/attach" % bundle
-        fields["attach_fd"] = channels.open_attach(directory)
+        fields["attach_fd"] = channels.open_attach(bundle)
         fields["attach_path_fd"] = _fastio.hold_name(path)
         fields["ctl_fd"] = channels.open_fifo(bundle, b"ctl")
         fields["winsz_fd"] = channels.open_fifo(bundle, b"winsz")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness import Guard
 
-from faults import sessions
+from faults import names, sessions
 from faults.stage import BOUND_S, Facts, Gone, Hang, Stage
 from faults.tracer import Fault
 
@@ -33,28 +33,43 @@ def _room() -> Path:
     return Path(tempfile.mkdtemp(prefix="faults-", dir=base))
 
 
+def _remove(root: Path) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    names.remove_outside(str(root))
+
+
 UsualFds = dict[str, int] | None
 
 
-def _play(stage_of: Callable[[Guard], Stage], session: sessions.Session) -> Facts:
+Play = Callable[[Stage, sessions.Session], None]
+
+
+def strictly(stage: Stage, session: sessions.Session) -> None:
+    """Play a session that has to come to its end."""
+    try:
+        session.play(stage)
+    except Gone:
+        pass
+    except Hang as hang:
+        stage.note_hang(hang.args[0])
+    except OSError:  # a fifo or file that conmon has not made
+        stage.facts.client_end = traceback.format_exc(limit=-2)
+    if not stage.facts.hang and not stage.facts.left:
+        stage.end()
+
+
+def _play(stage_of: Callable[[Guard], Stage], session: sessions.Session, play: Play) -> Facts:
     with Guard() as guard:
         stage = stage_of(guard)
-        try:
-            session.play(stage)
-        except Gone:
-            pass
-        except Hang as hang:
-            stage.note_hang(hang.args[0])
-        except OSError:  # a fifo or file that conmon has not made
-            stage.facts.client_end = traceback.format_exc(limit=-2)
-        if not stage.facts.hang and not stage.facts.left:
-            stage.end()
+        play(stage, session)
         stage.collect()
         stage.close()
     return stage.facts
 
 
-def _in_child(stage_of: Callable[[Guard], Stage], session: sessions.Session, write: int) -> None:
+def _in_child(
+    stage_of: Callable[[Guard], Stage], session: sessions.Session, play: Play, write: int
+) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
@@ -63,7 +78,7 @@ def _in_child(stage_of: Callable[[Guard], Stage], session: sessions.Session, wri
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # a campaign that is broken off leaves nothing
     begin = time.monotonic()
     try:
-        facts = _play(stage_of, session)
+        facts = _play(stage_of, session, play)
     except BaseException:
         facts = Facts(broken=traceback.format_exc(limit=-3))
     facts.seconds = time.monotonic() - begin
@@ -72,7 +87,13 @@ def _in_child(stage_of: Callable[[Guard], Stage], session: sessions.Session, wri
         data = data[os.write(write, data) :]
 
 
-def attempt(conmon: Path, name: str, fault: Fault | None, usual_fds: UsualFds = None) -> Facts:
+def attempt(
+    conmon: Path,
+    name: str,
+    fault: Fault | None,
+    usual_fds: UsualFds = None,
+    play: Play = strictly,
+) -> Facts:
     """Play a session with a fault, or without one. Never takes longer than three bounds.
 
     `usual_fds`: what the monitor holds open when there is no fault.
@@ -87,9 +108,9 @@ def attempt(conmon: Path, name: str, fault: Fault | None, usual_fds: UsualFds = 
     if pid == 0:
         try:
             os.close(read)
-            _in_child(stage_of, sessions.ALL[name], write)
+            _in_child(stage_of, sessions.ALL[name], play, write)
         finally:
-            shutil.rmtree(root, ignore_errors=True)
+            _remove(root)
             os._exit(0)
     os.close(write)
     try:
@@ -98,7 +119,7 @@ def attempt(conmon: Path, name: str, fault: Fault | None, usual_fds: UsualFds = 
         os.close(read)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        shutil.rmtree(root, ignore_errors=True)
+        _remove(root)
     if not data:
         return Facts(broken="the try itself did not end")
     facts = Facts(**json.loads(data))

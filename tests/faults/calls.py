@@ -141,6 +141,39 @@ def describe(pid: int, name: str, arguments: tuple[int, ...], root: str) -> tupl
     return key, plain(text)
 
 
+def named(pid: int, name: str, arguments: tuple[int, ...]) -> str:
+    """The absolute name that a call is given, or ""; of two the new one. Links are not followed."""
+    if name in ("bind", "connect"):
+        text = _unix_name(pid, arguments[1], arguments[2])
+        base = ""
+    elif name in _PATH_AT and name not in ("execve", "memfd_create"):
+        at = _PATH_AT[name]
+        text = _text(pid, arguments[at])
+        base = f"/fd/{arguments[at - 1]}" if name.endswith(("at", "at2", "statx")) else ""
+    else:
+        return ""
+    if not text or text == "?":
+        return ""
+    text = re.sub(r"^/proc/self/", f"/proc/{pid}/", text)
+    if not text.startswith("/"):
+        text = f"/proc/{pid}{base or '/cwd'}/{text}"
+    directory, last = os.path.split(text)
+    return os.path.join(os.path.realpath(directory), last)
+
+
+def _unix_name(pid: int, address: int, size: int) -> str:
+    """The path in a struct sockaddr_un, unix(7)."""
+    try:
+        with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            memory.seek(address)
+            data = memory.read(min(size, 110))
+    except (OSError, ValueError, OverflowError):
+        return ""
+    if data[:2] != b"\1\0" or data[2:3] == b"\0":
+        return ""
+    return os.fsdecode(data[2:].partition(b"\0")[0])
+
+
 @functools.cache
 def _table() -> dict[str, list[str]]:
     return {key: str(value).split() for key, value in tomllib.loads(_TABLE.read_text()).items()}

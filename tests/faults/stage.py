@@ -68,6 +68,7 @@ class Facts:
     seen: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     broken: str = ""
+    outside: list[str] = field(default_factory=list)  # what was touched that is not conmon's
 
 
 class Stage:
@@ -87,6 +88,7 @@ class Stage:
         self.facts = Facts()
         self.client: Client | None = None
         self._side: Side | None = None
+        self.bound_s = BOUND_S
         self._end = 0.0
         self._attach_fd = -1
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -102,12 +104,16 @@ class Stage:
         os.mkfifo(gate)
         container.allow("tracer-gate")
         wrapper = ["/bin/sh", "-c", 'read -r _ <"$0"; exec "$@"', str(gate)]
-        self._end = time.monotonic() + BOUND_S
+        self.expect(self.bound_s)
         container.launch(*extra, pipes=pipes, wrapper=wrapper, **settings)
         self.facts.parent = container.parent.pid
         root = str(container.root)
         self._side = Side(container.parent.pid, str(container.conmon), root, self.fault)
         container.open_fifo(gate)
+
+    def expect(self, seconds: float) -> None:
+        """What is waited for from now on is to come within so long."""
+        self._end = time.monotonic() + seconds
 
     def watch_attach_pipe(self, fd: int) -> None:
         self._attach_fd = fd
@@ -206,7 +212,8 @@ class Stage:
 
     def _runtime_says(self) -> int:
         with contextlib.suppress(OSError, ValueError):
-            self.facts.container = int(self.container.pidfile.read_text())
+            if self.container.pidfile.is_file():  # and no fifo that took its place
+                self.facts.container = int(self.container.pidfile.read_text())
         return self.facts.container
 
     def told(self) -> dict[str, Any]:

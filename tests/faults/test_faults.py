@@ -16,9 +16,9 @@ from faults.campaign import NOT_REACHED, Campaign, at_once, run
 from faults.tracer import Fault
 from faults.verdict import GOOD, judge
 
-_PARTS = 10
+PARTS = 10
 #: No try is begun after so long, in seconds; what was left out is printed.
-_SECONDS = 60.0
+SECONDS = 60.0
 
 pytestmark = [
     pytest.mark.skipif(
@@ -28,9 +28,9 @@ pytestmark = [
 ]
 
 
-def _part() -> int:
+def chosen_part() -> int:
     """FAULTS_PART, or the day's."""
-    return int(os.environ.get("FAULTS_PART", time.time() // 86400)) % _PARTS
+    return int(os.environ.get("FAULTS_PART", time.time() // 86400)) % PARTS
 
 
 @pytest.mark.parametrize("name", sessions.ALL)
@@ -65,14 +65,14 @@ def test_signal_during_the_launch(conmon_path: Path, call: str) -> None:
 
 def test_tenth_of_all_faults(conmon_path: Path) -> None:
     """C6, C7, C17, C20: whatever fails, the exit code arrives or the parent hears why not."""
-    part = _part()
+    part = chosen_part()
     campaign = Campaign(conmon_path, sessions.ALL)
     tasks = campaign.list_tries()
     assert not campaign.unfit, campaign.unfit
     assert not campaign.unknown, f"not in errnos.toml: {sorted(campaign.unknown)}"
-    tasks = [task for task in tasks if task.part(_PARTS) == part]
+    tasks = [task for task in tasks if task.part(PARTS) == part]
     random.Random(part).shuffle(tasks)
-    made = run(campaign, tasks, _SECONDS, at_once(), print)
+    made = run(campaign, tasks, SECONDS, at_once(), print)
     print(f"FAULTS_PART={part}: {len(made)} of {len(tasks)} tries:", Counter(r.row for r in made))
     bad = [each for each in made if each.row not in (*GOOD, NOT_REACHED)]
     listed = "".join(

@@ -21,12 +21,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from faults import calls, ptrace
+from faults import calls, names, ptrace
 from faults.ptrace import Entry, Exit
 
 #: Instead of an error: the call is made, but late; or a signal comes in, and the call is made.
 DELAY = "delay"
 TERM = "SIGTERM"
+#: The beginning of: the call is made, when something else has taken the place of its name.
+SWAP = "swap:"
 _DELAY_S = 0.05
 _SIGSTOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
@@ -56,6 +58,7 @@ class Seen:
     occurrence: int
     key: str
     about: str
+    named: str = ""  # the name below the session's root that it was given
 
 
 @dataclass(slots=True)
@@ -166,16 +169,26 @@ class Tracer:
         process.counts[name] += 1
         if self.fault is None:
             key, about = calls.describe(pid, name, entry.arguments, self.root)
-            self.seen.append(Seen(process.name, name, process.counts[name], key, about))
+            named = self._named(pid, name, entry)
+            self.seen.append(Seen(process.name, name, process.counts[name], key, about, named))
         elif (process.name, name, process.counts[name]) == (
             self.fault.process, self.fault.call, self.fault.occurrence,
         ):  # fmt: skip
             self._strike(pid, process, entry, name)
 
+    def _named(self, pid: int, name: str, entry: Entry) -> str:
+        path = calls.named(pid, name, entry.arguments)
+        return path.removeprefix(self.root) if path.startswith(self.root + "/") else ""
+
     def _strike(self, pid: int, process: _Followed, entry: Entry, name: str) -> None:
         assert self.fault is not None
         key, about = calls.describe(pid, name, entry.arguments, self.root)
         self.hit = {"key": key, "about": about, "pid": pid, "stack": stack_words(pid, entry)}
+        if self.fault.error.startswith(SWAP):
+            if path := self._named(pid, name, entry):
+                names.swap(self.root + path, self.fault.error.removeprefix(SWAP), self.root)
+            self._done = True
+            return
         if self.fault.error in (DELAY, TERM):
             if self.fault.error == DELAY:
                 time.sleep(_DELAY_S)

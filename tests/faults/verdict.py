@@ -47,15 +47,22 @@ def judge(facts: Facts, promise: Promise, usual: Facts | None, terminated: bool 
 
     `terminated`: conmon was told to end, which it may pass on to the container.
     """
-    for rule in (_broken, _alive, _crash, _torn):
-        if found := rule(facts):
-            return found
+    if found := unsound(facts) or _torn(facts):
+        return found
     told = _told(facts)
     if terminated and not facts.container_left and _ended_as_asked(facts, promise, told):
         return _leftovers(facts, usual)
     if told is None or told < 0:
         return _refused(facts, promise, told)
     return _started(facts, promise, usual)
+
+
+def unsound(facts: Facts) -> Verdict | None:
+    """What no conmon may do, whatever happens to it."""
+    for rule in (_broken, _alive, _crash):
+        if found := rule(facts):
+            return found
+    return None
 
 
 def _ended_as_asked(facts: Facts, promise: Promise, told: int | None) -> bool:
