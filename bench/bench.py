@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Row:
     measure: Callable[[Bench], None]
     module: str
     quick: bool = True  # also in a quick run
+    main: bool = False  # also beside busy processes
 
     @property
     def script(self) -> str:
@@ -52,13 +53,14 @@ class Turn:
 class Bench:
     """A run. `ram` is a directory in memory, `disk` one on a disk; both are emptied by their users.
 
-    `begin` makes it the run of one row: `result`.
+    `begin` makes it the run of one row: `result`. `subjects` are those that have not failed in it.
     """
 
     def __init__(
         self, subjects: list[Subject], ram: Path, disk: Path, quick: bool, progress: Progress
     ) -> None:
-        self.subjects = subjects
+        self.subjects = self._all = subjects
+        self.whose = ""
         self.ram = ram
         self.disk = disk
         self.quick = quick
@@ -66,11 +68,20 @@ class Bench:
         self.result: RowResult
         self._numbers = 0
 
-    def begin(self, row: Row) -> RowResult:
-        """Take up a row: where its samples go from now on."""
+    def begin(self, row: Row, failed: Mapping[str, str]) -> RowResult:
+        """Take up a row: where its samples go from now on. Without those that have failed in it."""
         self.result = RowResult(row.name, row.title, row.script, row.method, list(row.measures))
-        self.progress.row(row.title)
+        self.result.failed = dict(failed)
+        self.subjects = [subject for subject in self._all if subject.key not in failed]
+        self.whose = ""
         return self.result
+
+    def each(self) -> Iterator[Subject]:
+        """The subjects, one after the other. `whose` says whose fault it is if something fails."""
+        for subject in self.subjects:
+            self.whose = subject.key
+            yield subject
+        self.whose = ""
 
     def subject(self, who: str) -> Subject:
         """The conmon of this key. KeyError if it is none."""
@@ -112,4 +123,6 @@ class Bench:
             for who in names if number % 2 == 0 else reversed(names):
                 what = "warm-up" if number < 0 else f"{number + 1} of {rounds}"
                 self.progress.say(f"{what}, {who}")
+                self.whose = who if who not in limits else ""
                 yield Turn(self.result, who, number)
+                self.whose = ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import signal
 import struct
 import time
 from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
 _own_mounts = False
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWNS = 0x20000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
@@ -28,6 +30,11 @@ def _check(result: int, what: str) -> int:
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process: a monitor leaves its parent."""
     _check(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+
+
+def end_with_parent() -> None:
+    """Have this process killed when its parent ends."""
+    _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
 def leave_mounts() -> None:

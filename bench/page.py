@@ -24,6 +24,7 @@ Notes = dict[str, dict[str, str]]
 PLOTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "throughput": ("Throughput of a k8s-file log by line length", ("k8s-file-",)),
     "cpu": ("CPU time for 1 GB of container output by line length", ("k8s-file-",)),
+    "steady": ("CPU time of a line by pace: conmon's own, and the host's", ("steady-",)),
     "memory": ("Memory of each monitor by number of monitors", ("many",)),
     "latency": ("What a caller waits for: distributions", ("latency", "podman")),
 }
@@ -49,9 +50,9 @@ def _subjects(results: Results) -> str:
     return _table(["binary", "", "bytes", "sha256 begins with"], lines)
 
 
-def _goals(results: Results) -> str:
+def _goals(results: Results, goals: Sequence[Goal] = GOALS) -> str:
     lines = []
-    for goal in GOALS:
+    for goal in goals:
         row = results.row(goal.row)
         found = verdict(results, goal)
         outcome = words.outcome_text(results, found)
@@ -65,14 +66,14 @@ def _goals(results: Results) -> str:
     return _table(["work", "figure", "goal", "result", ""], lines)
 
 
-def _missed(results: Results, notes: Notes) -> str:
+def _missed(results: Results, words_: dict[str, str]) -> str:
     """Each goal that is missed, by how much, and what notes.toml says of it."""
     out = []
     for goal in GOALS:
         found = verdict(results, goal)
         if found is None or found.met:
             continue
-        why = notes.get("goals", {}).get(goal.name, "Why has not been looked into yet.")
+        why = words_.get(goal.name, "Why has not been looked into yet.")
         short = words.shortfall_text(results, found)
         title = f"**{_title(results, goal)}: {goal.measure}** {words.bound_text(results, goal)}"
         out.append(f"- {title}, missed {short}. {why}")
@@ -100,6 +101,41 @@ def _worse(results: Results) -> str:
                 f" against {words.samples_text(peer)}, {words.ratio_text(value)}"
             )
     return "\n".join(out) or "In none of the figures of this run."
+
+
+def _busy(results: Results, words_: dict[str, str]) -> str:
+    """All figures of the rows that were run again beside other work, and how the goals stand."""
+    if not results.busy_rows:
+        return "Not measured in this run."
+    loaded = results.beside_load()
+    names = [results.label(subject["key"]) for subject in results.subjects]
+    head = ["work", "figure", *(f"{name}{how}" for how in ("", ", busy") for name in names)]
+    lines = []
+    for row in loaded.rows:
+        quiet = results.row(row.name)
+        for measure in row.measures:
+            cells = [
+                _cell(one, measure, subject["key"])
+                for one in (quiet, row)
+                for subject in results.subjects
+            ]
+            lines.append([_link(row), f"{measure.name}, {measure.unit}", *cells])
+    return "\n\n".join([
+        f"{results.busy} processes that do nothing but run, for {results.machine['processor']}.",
+        _table(head, lines),
+        "The goals there:",
+        _goals(loaded, [goal for goal in GOALS if loaded.row(goal.row)]),
+        _missed(loaded, words_),
+    ])  # fmt: skip
+
+
+def _cell(row: RowResult | None, measure: Measure, who: str) -> str:
+    """One subject's figure, and its ratio to the peer."""
+    if row is None:
+        return ""
+    text = "failed" if who in row.failed else words.samples_text(row.of(measure.name, who))
+    value = None if who == "peer" else words.ratio(row, measure, who)
+    return f"{text}, {words.ratio_text(value)}" if value is not None else text
 
 
 def _elsewhere(runs: Sequence[Results]) -> str:
@@ -135,6 +171,7 @@ def _row(results: Results, row: RowResult, notes: Notes) -> str:
         return "\n\n".join([*out, f"Not measured: {row.missing}."])
     subjects = [*(s["key"] for s in results.subjects), *words.LIMITS]
     shown = [who for who in subjects if any(who in found for found in row.samples.values())]
+    shown += row.failed
     head = ["", *(words.who_text(results, who) for who in shown), "ratio"]
     lines = [_line(row, measure, shown) for measure in row.measures if measure.name in row.samples]
     out.append(_table(head, lines))
@@ -142,6 +179,7 @@ def _row(results: Results, row: RowResult, notes: Notes) -> str:
     out.append(
         f"Samples of each: {' to '.join(str(n) for n in sorted({min(counts), max(counts)}))}."
     )
+    out += [f"{words.who_text(results, who)} {reason}." for who, reason in row.failed.items()]
     out += [f"{remark}." if remark[-1] != "." else remark for remark in row.remarks]
     if note := notes.get("rows", {}).get(row.name):
         out.append(note)
@@ -149,7 +187,10 @@ def _row(results: Results, row: RowResult, notes: Notes) -> str:
 
 
 def _line(row: RowResult, measure: Measure, shown: list[str]) -> list[str]:
-    cells = [words.samples_text(row.of(measure.name, who)) for who in shown]
+    cells = [
+        "failed" if who in row.failed else words.samples_text(row.of(measure.name, who))
+        for who in shown
+    ]
     value = words.ratio_text(words.ratio(row, measure, "ours"))
     return [f"{measure.name}, {measure.unit}", *cells, value]
 
@@ -178,8 +219,9 @@ def text(
         machine=_machine(results),
         subjects=_subjects(results),
         goals=_goals(results),
-        missed=_missed(results, notes),
+        missed=_missed(results, notes.get("goals", {})),
         worse=_worse(results),
+        busy=_busy(results, notes.get("busy", {})),
         elsewhere=_elsewhere([results, *others]),
         plots=_plots(results, drawn, directory),
         rows="\n\n".join(_row(results, row, notes) for row in results.rows),

@@ -42,6 +42,7 @@ def draw(results: Results, directory: Path) -> list[str]:
         for name, figure in (
             ("throughput", _by_length(results, "MB/s", "MB/s of container output")),
             ("cpu", _by_length(results, "CPU", "CPU seconds per GB")),
+            ("steady", _by_pace(results)),
             ("memory", _by_count(results)),
             ("latency", _distributions(results)),
         ):
@@ -114,12 +115,36 @@ def _even_ticks(axes: Any) -> None:
     axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
 
 
+def _by_pace(results: Results) -> Any:
+    panels = (("CPU per line", "conmon's own"), ("CPU of the host per line", "the host's"))
+    rows = [(row, re.fullmatch(r"steady-(\d+)", row.name)) for row in results.rows]
+    paces = [(int(match[1]), row) for row, match in rows if match and row.samples]
+    if not paces:
+        return None
+    figure, all_axes = _figure(2)
+    for axes, (measure, title) in zip(all_axes.flat, panels, strict=True):
+        points: dict[str, list[tuple[float, list[float]]]] = {}
+        for pace, row in sorted(paces):
+            for who, samples in row.samples.get(measure, {}).items():
+                points.setdefault(who, []).append((pace, samples))
+        label = f"{title} CPU time of a line, µs"
+        axes.set(xscale="log", yscale="log", xlabel="lines a second", ylabel=label)
+        _curves(results, axes, points)
+        axes.set_xticks([pace for pace, _ in paces], [f"{pace:,}" for pace, _ in paces])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+        _even_ticks(axes)
+    return figure
+
+
 def _by_count(results: Results) -> Any:
     row = results.row("many")
     if row is None or not row.samples:
         return None
     points: dict[str, list[tuple[float, list[float]]]] = {}
     for measure, subjects in row.samples.items():
+        if not measure.startswith("PSS"):
+            continue
         for who, samples in subjects.items():
             points.setdefault(who, []).append((int(measure.split()[-1]), samples))
     figure, axes = _figure()

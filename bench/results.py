@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ class Measure:
 class RowResult:
     """The samples of one row: measure -> subject's key -> samples in the order taken.
 
+    `failed`: subject's key -> why it has no samples; `missing`: why nobody has any.
     `others` is the part of the machine's CPU time, 0 to 1, that was not used by the benchmark and
     not idle meanwhile; None in results that do not say.
     """
@@ -35,6 +36,7 @@ class RowResult:
     measures: list[Measure]
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     missing: str = ""
     seconds: float = 0.0
     others: float | None = None
@@ -53,13 +55,22 @@ class RowResult:
 
 @dataclass
 class Results:
-    """One run: machine and versions (texts, as they are shown), subjects, rows."""
+    """One run: machine and versions (texts, as they are shown), subjects, rows.
+
+    `busy_rows` are some of the rows once more, beside so many processes that do nothing but run.
+    """
 
     taken: str
     quick: bool
     machine: dict[str, str]
     subjects: list[dict[str, str]]
     rows: list[RowResult] = field(default_factory=list)
+    busy: int = 0
+    busy_rows: list[RowResult] = field(default_factory=list)
+
+    def beside_load(self) -> Results:
+        """The same with the rows that were run beside busy processes."""
+        return replace(self, rows=self.busy_rows)
 
     def row(self, name: str) -> RowResult | None:
         """The row of this name, if it was run."""
@@ -94,7 +105,8 @@ def read(path: Path) -> Results:
     data = json.loads(path.read_text())
     if data.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is not of format {FORMAT}")
-    return Results(**{**data, "rows": [_row(row) for row in data["rows"]]})
+    rows = {name: [_row(row) for row in data.get(name, [])] for name in ("rows", "busy_rows")}
+    return Results(**{**data, **rows})
 
 
 def _row(data: Mapping[str, object]) -> RowResult:

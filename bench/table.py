@@ -19,6 +19,8 @@ def row_text(results: Results, row: RowResult) -> str:
             if who != "peer":
                 line += " " + words.ratio_text(words.ratio(row, measure, who))
             out.append(line.rstrip())
+    for who, reason in row.failed.items():
+        out.append(f"  {words.who_text(results, who)} {reason}")
     return "\n".join([*out, *(f"  {remark}" for remark in row.remarks)])
 
 

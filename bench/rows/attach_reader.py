@@ -44,5 +44,6 @@ ROWS = [
         (SPEED, CPU),
         measure,
         __name__,
+        main=True,
     )
 ]

@@ -65,5 +65,6 @@ ROWS = [
         (OWN, ALL, WALL),
         measure,
         __name__,
+        main=True,
     )
 ]

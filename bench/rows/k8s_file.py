@@ -14,6 +14,7 @@ HEADER_BYTES = 45  # 2026-01-02T03:04:05.123456789+00:00 stdout F, and a space
 LENGTHS = {10: (60, 40), 30: (120, 0), 100: (400, 200), 300: (400, 0), 1000: (400, 0),
            4096: (400, 0), 16384: (400, 200)}  # fmt: skip
 GOALS = (10, 100, 16384)  # more rounds, and in the quick run; the others are for the plot
+MAIN = 100
 
 
 def measure(bench: Bench, length: int) -> None:
@@ -45,6 +46,7 @@ def _row(length: int) -> Row:
         run,
         __name__,
         quick=length in GOALS,
+        main=length == MAIN,
     )
 
 

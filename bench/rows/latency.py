@@ -53,5 +53,6 @@ ROWS = [
         (LAUNCH, FINISH, LAUNCH_CPU, FINISH_CPU),
         measure,
         __name__,
+        main=True,
     )
 ]

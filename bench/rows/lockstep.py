@@ -51,5 +51,6 @@ ROWS = [
         (CPU,),
         measure,
         __name__,
+        main=True,
     )
 ]

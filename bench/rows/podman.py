@@ -40,7 +40,7 @@ def measure(bench: Bench) -> None:
     """One podman for all: only `--conmon` is another. Each subject has its container for exec."""
     with _podman(bench) as podman:
         targets = {}
-        for subject in bench.subjects:
+        for subject in bench.each():
             name = f"target-{subject.key}"
             podman("--conmon", str(subject.path), "run", "-d", "--name", name, IMAGE,
                    "sleep", "1000")  # fmt: skip
@@ -76,5 +76,6 @@ ROWS = [
         (RUN, EXEC),
         measure,
         __name__,
+        main=True,
     )
 ]

@@ -33,5 +33,6 @@ ROWS = [
         (TIME,),
         measure,
         __name__,
+        main=True,
     )
 ]

@@ -20,7 +20,7 @@ def measure(bench: Bench) -> None:
     with ExitStack() as stack:
         idle: list[tuple[str, Measure, Container, int]] = []
         for kind, runtime, options in ((PIPES, "runtime", []), (TERMINAL, "terminal", ["-t"])):
-            for subject in bench.subjects:
+            for subject in bench.each():
                 root = bench.ram / f"c{bench.number()}"
                 log = f"k8s-file:{root}/log"
                 one = Container(

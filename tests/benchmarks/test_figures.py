@@ -25,7 +25,9 @@ def results(ours: list[float], peer: list[float], measure: Measure = TIME) -> Re
         {"key": key, "label": label, "program": "conmon", "bytes": "1", "sha256": "0" * 64}
         for key, label in labels.items()
     ]
-    return Results("today", False, {"kernel": "6.1", "system": "some"}, subjects, [row])
+    return Results(
+        "today", False, {"kernel": "6.1", "system": "some", "processor": "any"}, subjects, [row]
+    )
 
 
 @pytest.mark.parametrize(("part", "expected"), [(0, 1), (0.25, 2), (0.5, 3), (0.99, 4.96), (1, 5)])
@@ -145,6 +147,18 @@ def test_page_shows_all_goals() -> None:
     assert len(lines) == len(GOALS)
     assert sum("not measured" in line for line in lines) == len(GOALS) - 1
     assert "**missed by a factor of 2.08**" in goals
+
+
+def test_page_shows_a_busy_machine() -> None:
+    """Benchmarks: what was measured beside a load stands beside the quiet figure, goals with it."""
+    run = results([5], [10])
+    run.busy, run.busy_rows = 6, results([30], [40]).rows
+    text = page.text(run, [], "benchmarks")
+    part = text.split("## On a busy machine")[1].split("## Figures")[0]
+    assert "6 processes that do nothing but run" in part
+    assert "| 5.00, 0.500× | 10.0 | 30.0, 0.750× | 40.0 |" in part
+    assert "0.750× | **missed by 25 %** |" in part
+    assert "Not measured" in page.text(results([5], [4]), [], "benchmarks").split("busy machine")[1]
 
 
 def test_page_shows_what_failed() -> None:

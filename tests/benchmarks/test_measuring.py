@@ -27,7 +27,7 @@ TIME = Measure("time", "ms")
 def bench(path: Path) -> Bench:
     subjects = [Subject(key, Path("/conmon"), "1", 1, "0") for key in ("ours", "peer")]
     made = Bench(subjects, path, path, quick=False, progress=Progress(1))
-    made.begin(Row("row", "A row", "How.", (TIME,), lambda _: None, "bench.rows.row"))
+    made.begin(Row("row", "A row", "How.", (TIME,), lambda _: None, "bench.rows.row"), {})
     return made
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness import Guard
 from harness_os import Deadline
 
+from bench import page
 from bench.results import read
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -47,17 +48,52 @@ def test_rows(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
     assert not guard.left()
 
 
-def test_conmon_that_fails(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
-    """make bench: a conmon that does not work gives no figure, but its own words, and status 1."""
-    broken = tmp_path / "broken"
+def test_beside_busy_processes(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
+    """make bench BENCH_BUSY=2: the main rows once more, beside processes that are gone then."""
+    file = tmp_path / "results.json"
+    words = ("--busy", "2", "--only", "version,wake-ups", "--json", file)
+    done = run(*words, conmon_path, conmon_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read(file)
+    assert [row.name for row in found.rows] == ["version", "wake-ups"]
+    assert [row.name for row in found.busy_rows] == ["version"]
+    assert found.busy_rows[0].of("time", "ours")
+    assert not guard.left()
+
+
+def broken_conmon(directory: Path) -> Path:
+    broken = directory / "broken"
     broken.write_text(
         '#!/bin/sh\n[ "$1" = --version ] && echo conmon version 9.9.9 && exit\n'
         "echo no good >&2\nexit 1\n"
     )
     broken.chmod(0o755)
-    done = run("--only", "one-by-one", broken, conmon_path)
+    return broken
+
+
+def test_conmon_that_fails(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
+    """make bench: a conmon that does not work gives no figure, but its own words, and status 1."""
+    done = run("--only", "one-by-one", broken_conmon(tmp_path), conmon_path)
     assert done.returncode == 1
     assert "no good" in done.stdout
+    assert not guard.left()
+
+
+def test_peer_that_fails(conmon_path: Path, tmp_path: Path, guard: Guard) -> None:
+    """make bench PEERS=...: a peer that fails is reported in its place; the others are measured."""
+    file = tmp_path / "results.json"
+    peers = [conmon_path, broken_conmon(tmp_path)]
+    done = run("--only", "one-by-one,wake-ups", "--json", file, conmon_path, *peers)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for row in read(file).rows:
+        assert "no good" in row.failed.pop("peer2")
+        assert not row.failed
+        assert not row.missing
+        for measure in row.measures:
+            assert row.of(measure.name, "ours")
+            assert row.of(measure.name, "peer")
+            assert not row.of(measure.name, "peer2")
+    assert "no good" in page.text(read(file), [], "")
     assert not guard.left()
 
 
