@@ -11,6 +11,7 @@ RUNTIME ?=
 PYTEST_ARGS ?=
 PEERS ?=
 BENCH_ARGS ?=
+BENCH_BUSY ?= 6
 FUZZ_ARGS ?=
 RESULTS ?= bench/results.json
 FAULTS_ARGS ?=
@@ -21,8 +22,8 @@ SYSTEM ?= debian13
 SYSTEMS ?= here debian13 testing vm arm64 arm64-16k
 export PYTHON
 
-# Most tests wait for half of their time.
-JOBS ?= $(shell n=$$(($$(nproc) * 3 / 2)); echo $$((n < 8 ? n : 8)))
+# Most tests wait for half of their time, and on a busy machine each gets its share of it.
+JOBS ?= $(shell n=$$(($$(nproc) * 3)); echo $$((n < 8 ? n : 8)))
 
 BIN = build/venv/bin
 # In their own order: the tests of tests/build, which compile for minutes, are not left to the end.
@@ -137,8 +138,8 @@ contract: ## write docs/contract.md and docs/differences.md from the tests
 	  python3 tools/$${page}_table.py >docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md \
 	    || exit; done
 
-bench: bench-dev ## measure beside C conmon and PEERS, into build/bench: 20 minutes
-	@$(BIN)/python -m bench --json build/bench/results.json $(BENCH_ARGS) \
+bench: bench-dev ## measure beside C conmon and PEERS, quiet and beside BENCH_BUSY=6: 20 minutes
+	@$(BIN)/python -m bench --busy $(BENCH_BUSY) --json build/bench/results.json $(BENCH_ARGS) \
 	  build/conmon /usr/bin/conmon $(PEERS)
 	@$(BIN)/python -m bench.page build/bench/results.json build/bench/benchmarks.md
 
