@@ -166,7 +166,7 @@ cdef inline void* map_block(size_t size) noexcept nogil:
 
 cdef inline void say_full() noexcept nogil:
     """Tell who builds conmon; what Python makes of it tells nobody anything."""
-    cdef const char* text = b"[conmon:e]: The image's heap is full (meson.build: CONMON_IMAGE)\n"
+    cdef const char* text = b"[conmon:e]: The image's heap is full (meson.build: image_heap)\n"
     write(2, text, strlen(text))
 
 
