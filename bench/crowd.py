@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from bench import STANDIN
 from bench.bench import Bench, Turn
 from bench.container import Container
 
@@ -38,6 +42,38 @@ def idle_ones(bench: Bench, turn: Turn, stack: ExitStack, count: int) -> list[Co
         one.launch()
         found.append(one)
     return found
+
+
+@contextmanager
+def alone(bench: Bench, count: int) -> Iterator[None]:
+    """So many such containers without a conmon: what of the host's memory is their own."""
+    gates: list[int] = []
+    pids: list[int] = []
+    places: list[Path] = []
+    try:
+        for _ in range(count):
+            bundle = bench.ram / f"c{bench.number()}"
+            bundle.mkdir()
+            places.append(bundle)
+            os.mkfifo(bundle / "gate")
+            gates.append(os.open(bundle / "gate", os.O_RDWR | os.O_CLOEXEC))
+            pid_file = bundle / "pidfile"
+            words = ["create", "--bundle", str(bundle), "--pid-file", str(pid_file), "alone-0"]
+            subprocess.run(
+                [str(STANDIN / "quick"), *words],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+            pids.append(int(pid_file.read_bytes()))
+        yield
+    finally:
+        for fd in gates:  # they end with it
+            os.close(fd)
+        for pid in pids:
+            os.waitpid(pid, 0)
+        for place in places:
+            shutil.rmtree(place)
 
 
 def kill_all(containers: list[Container]) -> None:

@@ -26,6 +26,7 @@ PLOTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cpu": ("CPU time for 1 GB of container output by line length", ("k8s-file-",)),
     "steady": ("CPU time of a line by pace: conmon's own, and the host's", ("steady-",)),
     "memory": ("Memory of each monitor by number of monitors", ("many",)),
+    "crowd": ("What many containers cost, beside C conmon", ("crowd-", "many")),
     "latency": ("What a caller waits for: distributions", ("latency", "podman")),
 }
 

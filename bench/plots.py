@@ -32,6 +32,16 @@ _DISTRIBUTIONS = (
     ("podman", "podman run --rm"),
     ("podman", "podman exec"),
 )
+#: Row, measure, and what the plot calls it.
+_CROWDS = (
+    ("crowd-lines", "CPU per line", "200 that log, own CPU"),
+    ("crowd-lines", "CPU of the host per line", "200 that log, host's CPU"),
+    ("crowd-probes", "CPU of the host per probe", "100 with probes, host's CPU"),
+    ("crowd-probes", "peak memory", "100 with probes, peak memory"),
+    ("crowd-at-once", "start of all", "200 at once, start"),
+    ("crowd-at-once", "end of all", "200 at once, end"),
+    ("many", "memory of the host, each of 1000", "1,000 idle, host's memory"),
+)
 
 
 def draw(results: Results, directory: Path) -> list[str]:
@@ -44,6 +54,7 @@ def draw(results: Results, directory: Path) -> list[str]:
             ("cpu", _by_length(results, "CPU", "CPU seconds per GB")),
             ("steady", _by_pace(results)),
             ("memory", _by_count(results)),
+            ("crowd", _crowds(results)),
             ("latency", _distributions(results)),
         ):
             if figure is None:
@@ -154,6 +165,34 @@ def _by_count(results: Results) -> Any:
     axes.set_xticks(ticks, [f"{int(x):,}" for x in ticks])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
+    return figure
+
+
+def _crowds(results: Results) -> Any:
+    """What many containers cost, beside C conmon: bars, the shorter the better."""
+    bars = []
+    for name, measure, label in _CROWDS:
+        row = results.row(name)
+        samples = row.samples.get(measure, {}) if row is not None else {}
+        if samples.get("peer"):
+            bars.append((label, {who: median(found) for who, found in samples.items()}))
+    if not bars:
+        return None
+    figure, axes = _figure()
+    subjects = [subject["key"] for subject in results.subjects]
+    height = 0.8 / len(subjects)
+    for place, who in enumerate(subjects):
+        shown = [(at, found) for at, (_, found) in enumerate(bars) if who in found]
+        axes.barh(
+            [at + place * height for at, _ in shown],
+            [found[who] / found["peer"] for _, found in shown],
+            height, color=_colour(results, who), label=_label(results, who),
+        )  # fmt: skip
+    middle = (len(subjects) - 1) * height / 2
+    axes.set_yticks([at + middle for at in range(len(bars))], [label for label, _ in bars])
+    axes.invert_yaxis()
+    axes.set(xlabel="ratio to C conmon")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(subjects))
     return figure
 
 

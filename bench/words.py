@@ -6,7 +6,7 @@ from bench.goals import Goal, Verdict
 from bench.results import Measure, Results, RowResult
 from bench.stats import median, quartiles, show
 
-LIMITS = {"cat": "`cat`"}
+LIMITS = {"cat": "`cat`", "alone": "no conmon"}
 
 
 def who_text(results: Results, who: str) -> str:
