@@ -33,6 +33,10 @@ def _to_fifo(path: str, outside: Path) -> None:
     os.symlink(outside / "fifo", path)
 
 
+def _hard_link(path: str, outside: Path) -> None:
+    os.link(outside / "file", path)
+
+
 def _fifo(path: str, outside: Path) -> None:
     os.mkfifo(path)
 
@@ -55,6 +59,7 @@ KINDS: dict[str, Callable[[str, Path], None]] = {
     "link-to-nothing": _to_nothing,
     "link-to-directory": _to_directory,
     "link-to-fifo": _to_fifo,
+    "hard-link": _hard_link,
     "fifo": _fifo,
     "directory": _directory,
     "nothing": _nothing,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ def _tell(stage: Stage, line: bytes) -> None:
     path = stage.container.bundle / "ctl"
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            raise OSError(f"{path} is no fifo")
         os.write(fd, line)
         poll = _empty(fd)
         stage.wait(poll, "ctl to be read")

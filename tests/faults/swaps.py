@@ -47,6 +47,8 @@ class Task:
 
     def by_design(self) -> bool:
         """docs/security.md, Paths: what is followed, or waited for, as the caller's own doing."""
+        if self.name == "/logs/ctr.log" and self.kind == "hard-link":
+            return True
         if self.name == "/logs/ctr.log" and self.fault.process == "0":  # at the start
             return self.kind in ("link-to-file", "link-to-nothing", "link-to-fifo", "fifo")
         return self.name in GIVEN and self.kind == "link-to-directory"
