@@ -31,16 +31,26 @@ class Bed:
     /var/lib/containers. Pids differ: use ``proc()`` to look at one.
     """
 
-    def __init__(self, conmon: Path) -> None:
+    def __init__(self, conmon: Path, sandbox: str | None = None) -> None:
         # Short, because podman refuses a rootless run directory of more than 50 characters;
         # open to all, because the rootless user works in it.
         self.dir = Path(tempfile.mkdtemp(prefix="cmt-", dir="/tmp"))
         self.dir.chmod(0o755)
         try:
             self._set_up(conmon)
+            self._wrap(sandbox)
         except BaseException:
             shutil.rmtree(self.dir)
             raise
+
+    def _wrap(self, sandbox: str | None) -> None:
+        """What podman is to call: conmon, or a script that adds the option that podman has not."""
+        self.called = self.conmon
+        if sandbox is not None:
+            self.called = self.conmon.with_name("conmon-with-sandbox")
+            words = f'exec {self.conmon} "$@" --sandbox={sandbox}'
+            self.called.write_text(f"#!/bin/sh\n{words}\n")
+            self.called.chmod(0o755)
 
     def _set_up(self, conmon: Path) -> None:
         # A copy, because the build tree may be out of the rootless user's reach.

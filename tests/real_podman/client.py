@@ -80,7 +80,7 @@ class Podman:
         driver, place = ("vfs", "rootless_storage_path") if user else ("overlay", "graphroot")
         storage = STORAGE_CONF.format(driver=driver, place=place, dir=self.dir)
         (self.dir / "storage.conf").write_text(storage)
-        self._config = CONTAINERS_CONF.format(runtime=runtime, conmon=bed.conmon, dir=self.dir)
+        self._config = CONTAINERS_CONF.format(runtime=runtime, conmon=bed.called, dir=self.dir)
         self._environment = self.config("")
         self("import", "--change", 'CMD ["/bin/sh"]', str(bed.image_tar), IMAGE)
 
@@ -131,7 +131,7 @@ class Podman:
             *self.bed.enter(self.dir),
             *become,
             *("env", "-i", *settings),
-            *("podman", "--conmon", str(self.bed.conmon), *args),
+            *("podman", "--conmon", str(self.bed.called), *args),
         ]
 
     def __call__(

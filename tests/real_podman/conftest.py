@@ -39,11 +39,13 @@ def rootless_user(prerequisites: None) -> Iterator[TestUser]:
 
 
 @pytest.fixture(scope="module")
-def bed(conmon_path: Path, rootless_user: TestUser) -> Iterator[Bed]:
+def bed(
+    conmon_path: Path, rootless_user: TestUser, request: pytest.FixtureRequest
+) -> Iterator[Bed]:
     """The test bed. It goes before the user, whose processes run in it."""
     # A session that is told to end still tears down.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    bed = Bed(conmon_path)
+    bed = Bed(conmon_path, request.config.getoption("--sandbox"))
     try:
         yield bed
         left = bed.monitors()
