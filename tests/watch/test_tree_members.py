@@ -127,6 +127,20 @@ def test_who_made_the_container_is_outside(proc: FakeProc) -> None:
     assert [found.init_of(pid) for pid in (30, 31)] == [None, OTHER]
 
 
+def test_watcher_with_mounts_of_its_own(proc: FakeProc) -> None:
+    """A container without namespaces has the host's, whatever those of the watcher are: the
+    processes of the host are not in it."""
+    watcher = 7
+    proc.add(watcher, 1, mnt_ns=5)
+    (proc.root / "self").unlink()
+    (proc.root / "self").symlink_to(str(watcher))
+    proc.add(INIT, 1)
+    found = members(proc, (INIT, ID))
+    proc.add(30, 1)
+    assert [found.init_of(pid) for pid in (30, watcher)] == [None, None]
+    assert not found.own_pids(INIT)
+
+
 def test_shared_pid_namespace_is_no_answer(proc: FakeProc) -> None:
     """Where two containers share a pid namespace, mounts or cgroup decide, or nothing."""
     proc.add(INIT, 1, pid_ns=2, mnt_ns=2, cgroups=[f"/{ID}"])

@@ -39,6 +39,11 @@ def own_cgroups(paths: Iterable[str], container_id: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def _of_host(procfs: ProcFs, kind: str) -> str | None:
+    """The namespace of the host's first process; our own where we may not look at that."""
+    return procfs.namespace(1, kind) or procfs.namespace("self", kind)
+
+
 class Members:
     """Finds the container of a process. Containers are known by the host pid of their init.
 
@@ -53,8 +58,9 @@ class Members:
         self._procfs = procfs
         self._discover = discover
         self._lives = lives
-        self._own_pid_ns = procfs.namespace("self", "pid")
-        self._own_mnt_ns = procfs.namespace("self", "mnt")
+        # Those of the host. Who watches may have mounts of its own (a service with PrivateTmp=).
+        self._host_pid_ns = _of_host(procfs, "pid")
+        self._host_mnt_ns = _of_host(procfs, "mnt")
         self._known: dict[int, Identity] = {}
         self._by_pid_ns: dict[str, list[int]] = {}
         self._by_mnt_ns: dict[str, list[int]] = {}
@@ -71,16 +77,16 @@ class Members:
         self._index()
 
     def own_pids(self, pid: int) -> bool:
-        """True if the container of this init has a pid namespace that is not ours."""
-        return self._known[pid].pid_ns not in (None, self._own_pid_ns)
+        """True if the container of this init has a pid namespace that is not the host's."""
+        return self._known[pid].pid_ns not in (None, self._host_pid_ns)
 
     def _index(self) -> None:
         self._by_pid_ns, self._by_mnt_ns, self._by_cgroup = {}, {}, {}
         for pid, known in self._known.items():
-            # The namespaces of the host, or of whoever watches, name no container.
-            if known.pid_ns not in (None, self._own_pid_ns):
+            # The namespaces of the host name no container.
+            if known.pid_ns not in (None, self._host_pid_ns):
                 self._by_pid_ns.setdefault(known.pid_ns, []).append(pid)
-            if known.mnt_ns not in (None, self._own_mnt_ns):
+            if known.mnt_ns not in (None, self._host_mnt_ns):
                 self._by_mnt_ns.setdefault(known.mnt_ns, []).append(pid)
             for path in known.cgroups:
                 self._by_cgroup[path] = pid
@@ -91,7 +97,7 @@ class Members:
         mnt_ns = self._procfs.namespace(pid, "mnt")
         if pid_ns is None or mnt_ns is None:
             return None
-        if pid_ns == self._own_pid_ns and mnt_ns == self._own_mnt_ns:
+        if pid_ns == self._host_pid_ns and mnt_ns == self._host_mnt_ns:
             return None
         found = self._match(pid, pid_ns, mnt_ns)
         if found is None:
@@ -101,11 +107,12 @@ class Members:
 
     def _match(self, pid: int, pid_ns: str, mnt_ns: str) -> int | None:
         # The containers of a pod may share a pid namespace; each has its own mounts. Who has the
-        # mounts but is in our pid namespace made the container (unshare, bwrap), or looks into it.
+        # mounts but is in the host's pid namespace made the container (unshare, bwrap), or looks
+        # into it.
         by_mounts = [
             init
             for init in self._by_mnt_ns.get(mnt_ns, ())
-            if pid_ns == self._known[init].pid_ns or pid_ns != self._own_pid_ns
+            if pid_ns == self._known[init].pid_ns or pid_ns != self._host_pid_ns
         ]
         for candidates in (by_mounts, self._by_pid_ns.get(pid_ns, [])):
             living = [init for init in candidates if self._lives(init)]
