@@ -1,4 +1,4 @@
-"""The monitors of this host, ours and C conmon's: found by name, read from their command lines."""
+"""The monitors of this host, ours and C conmon's: found by their command lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conmon import cli, diag, logdrivers
 from conmon.ctl import counters
 from conmon.host import procfs
 
-_COMM = b"conmon"
+_RUNTIME = (b"-r", b"--runtime")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _YOUNG_S = 1.0
 _PAUSE_S = 0.01
@@ -170,12 +170,18 @@ def parse(args: list[bytes]) -> cli.Options | None:
 
 
 def read(pid: int) -> Monitor | None:
-    """The monitor of this pid; None if it is none. OSError if it has gone."""
-    if procfs.comm(pid) != _COMM:
-        return None
+    """The monitor of this pid; None if it is none. OSError if it has gone.
+
+    It is known by what it was told, whatever its file is called: a container, a runtime, and a
+    bundle or a process to execute.
+    """
     words = procfs.argv(pid)
+    if not any(word.startswith(_RUNTIME) for word in words):
+        return None
     options = parse(words[1:])
-    if options is None or options.cid is None:
+    if options is None or options.cid is None or options.runtime is None:
+        return None
+    if options.bundle is None and not options.exec_mode:
         return None
     session = None
     if options.exec_mode:

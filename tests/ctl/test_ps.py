@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,6 +49,27 @@ def test_what_it_tells(conmonctl: Tool, container: Container) -> None:
     client.close()
     finish(container)
     conmonctl("ps", cid(container), code=3)
+
+
+def test_monitor_of_another_name(
+    conmonctl: Tool, make: Callable[..., Container], conmon_path: Path, tmp_path: Path
+) -> None:
+    """ps: a monitor is known by what it was told, whatever its file is called."""
+    other = tmp_path / "conmon-2.2.1"
+    shutil.copy(conmon_path, other)
+    container = make(other)
+    pid = running(container)
+    (row,) = conmonctl("ps", "--json", name(container)).objects
+    assert (row["id"], row["pid"]) == (cid(container), pid)
+    finish(container)
+
+
+def test_what_is_no_monitor(conmonctl: Tool, container: Container) -> None:
+    """ps: nor is it one that has a monitor's options, but nothing to watch over."""
+    words = ["-c", cid(container), "-r", "/bin/true"]
+    script = "import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", script, *words], stdin=subprocess.PIPE):
+        assert cid(container) not in conmonctl("ps", "--json").out
 
 
 def test_c_conmon(conmonctl: Tool, make: Callable[..., Container], peer: Path) -> None:
