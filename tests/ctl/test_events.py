@@ -54,6 +54,17 @@ def test_monitors_tell(conmonctl: Tool, container: Container) -> None:
     assert container.end() == 128 + signal.SIGKILL
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hold containers")
+def test_no_runtime_to_watch(conmonctl: Tool, tmp_path: Path) -> None:
+    """events: where none of the runtimes is there, it says so, and which it looks for."""
+    missing = str(tmp_path / "runtime")
+    said = conmonctl("events", "--mode=hold", "--duration=0.1", RUNTIME_PATH=missing).err
+    assert f"there is no runtime to watch yet: {missing}" in said
+    Path(missing).write_bytes(b"")
+    said = conmonctl("events", "--mode=hold", "--duration=0.1", RUNTIME_PATH=missing).err
+    assert "no runtime" not in said
+
+
 def test_lines(conmonctl: Tool, container: Container) -> None:
     """events in a pipe: time, type, container and what there is to say, a line for each."""
     pid = running(container)

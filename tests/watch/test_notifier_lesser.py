@@ -39,6 +39,14 @@ def own_state(room: Room, monkeypatch: pytest.MonkeyPatch) -> Room:
     return room
 
 
+def test_closed(room: Room) -> None:
+    """What is asked of a notifier that is closed is an error, not forgotten in silence."""
+    with ContainerNotifier(print, mode="notify") as notifier:
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        notifier.add_watch_container_termination("abc", os.getpid())
+
+
 def test_all_is_supported_here(room: Room) -> None:
     """With all privileges mode "hold" is supported, and nothing is missing."""
     assert supported()

@@ -16,6 +16,7 @@ import click
 
 from conmon.ctl import event_text, monitors, options, show, watching
 from conmon.ctl.errors import CtlError
+from conmon.oci import runtimes
 
 if TYPE_CHECKING:
     from conmon.watch import ContainerEvent, ContainerNotifier, ProcessTree
@@ -178,6 +179,9 @@ def _explain(notifier: ContainerNotifier) -> None:
         show.note("watching the state of runtimes (mode notify); this has its limits:")
         for limit in notifier.limits:
             show.note(f"  {limit}")
+    elif not notifier.runtimes:
+        show.note("there is no runtime to watch yet: " + ", ".join(runtimes.runtime_paths()))
+        show.note("RUNTIME_PATH names others; one that is installed there later is watched then")
     elif show.is_terminal(sys.stderr):
         show.note("watching the execution of runtimes (mode hold); ctrl-c ends it")
 

@@ -24,6 +24,8 @@ class Client:
 
     def __init__(self, settings: Message) -> None:
         self._decoder = Decoder()
+        #: the runtimes that it watched when it was ready
+        self.runtimes: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._stream, theirs = socket.socketpair()
         try:
@@ -104,6 +106,8 @@ class Client:
                 raise OSError(f"The helper process has ended with {self._process.wait(CLOSE_S)}")
             messages += got
             for message in got:
+                if message["kind"] == "ready":
+                    self.runtimes = tuple(message["runtimes"])
                 if message["kind"] == "failed":
                     raise OSError(message["errno"], message["text"])
         self._stream.settimeout(None)

@@ -8,7 +8,8 @@ whoever it held.
     python -m conmon.watch.events.helper FD
 
 FD is its end of a stream socket. The first message that it reads has its settings. Its own
-messages are `ready`, or `failed` with `errno` and `text`; `event`; `counters`; `runtimes`; `log`.
+messages are `ready` with the runtimes that it watches, or `failed` with `errno` and `text`; `event`;
+`counters`; `runtimes`; `log`.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Helper:
 
     def run(self) -> None:
         """Serve until the notifier is gone."""
-        self._outbox.send({"kind": "ready"})
+        self._paths = self._marks.paths if self._marks is not None else []
+        self._outbox.send({"kind": "ready", "runtimes": self._paths})
         self._loop.run()
 
     def _hold(self) -> None:

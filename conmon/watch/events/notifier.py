@@ -101,10 +101,11 @@ class ContainerNotifier:
         self._earlier = Counter[str]()
         self._watching = True
         #: the runtimes that are there and watched, in mode "hold"; as of the last event
-        self.runtimes: tuple[str, ...] = ()
+        self.runtimes: tuple[str, ...]
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._client = Client(self._settings | {"known": []})
+        self.runtimes = self._client.runtimes
         self._thread = threading.Thread(target=self._run, name="container-notifier", daemon=True)
         self._thread.start()
 
@@ -126,8 +127,10 @@ class ContainerNotifier:
         """Tell of the end of a container that began unseen, whose first process is `pid`.
 
         Once is enough; more calls do nothing. ProcessLookupError if there is no such process;
-        ValueError if the id is none that a runtime takes.
+        ValueError if the id is none that a runtime takes; RuntimeError after `close`.
         """
+        if self._closing.is_set():
+            raise RuntimeError("the notifier is closed")
         if not is_container_id(container_id):
             raise ValueError(f"{container_id!r} is no container id")
         os.close(pidfd.open_process(pid))
