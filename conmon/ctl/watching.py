@@ -14,6 +14,7 @@ from conmon.host import procfs
 
 if TYPE_CHECKING:
     from conmon.watch import ProcessTree
+    from conmon.watch.tree.events import ContainerInfo
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,25 @@ def refusals(doing: str) -> Iterator[None]:
 
 def add(tree: ProcessTree, container: str, pid: int, runtime: str) -> None:
     """Tell the tree of a container; that it has ended meanwhile is no fault."""
+    with contextlib.suppress(OSError, RuntimeError):
+        tree.add_container(_container_info(container, pid, runtime))
+
+
+def _container_info(container: str, pid: int, runtime: str) -> ContainerInfo:
+    """What a tree is told. OSError if the process has gone."""
     from conmon.watch.tree.events import ContainerInfo
 
-    with contextlib.suppress(OSError, RuntimeError):
-        start = procfs.stat(pid).start
-        name = os.path.basename(runtime) or None
-        tree.add_container(ContainerInfo(container, pid, start, name))
+    start = procfs.stat(pid).start
+    return ContainerInfo(container, pid, start, os.path.basename(runtime) or None)
+
+
+def _of_monitors() -> Iterator[ContainerInfo]:
+    """The containers that monitors tell of."""
+    for monitor in monitors.find():
+        pid = monitor.container_pid if monitor.session is None else None
+        if pid is not None:
+            with contextlib.suppress(OSError):
+                yield _container_info(monitor.id, pid, monitor.runtime)
 
 
 @contextlib.contextmanager
@@ -89,10 +103,7 @@ def process_tree(source: str) -> Iterator[ProcessTree]:
     with refusals("watch processes"):
         tree = ProcessTree(source)
     try:
-        for monitor in monitors.find():
-            pid = monitor.container_pid if monitor.session is None else None
-            if pid is not None:
-                add(tree, monitor.id, pid, monitor.runtime)
+        tree.add_containers(_of_monitors())
         yield tree
     finally:
         tree.close()

@@ -126,11 +126,18 @@ class ProcessTree:
 
         ProcessLookupError when that is gone, or `start` is not that of the pid.
         """
+        if self.add_containers([info]):
+            raise ProcessLookupError(f"container {info.id}: process {info.pid} is gone")
+
+    def add_containers(self, infos: Iterable[ContainerInfo]) -> list[ContainerInfo]:
+        """The same for several at once, which costs hardly more; those that are gone."""
         with self._lock:
             self._check()
-            if self._closing or not self._keeper.add_container(info):
-                raise ProcessLookupError(f"container {info.id}: process {info.pid} is gone")
+            if self._closing:
+                return list(infos)
+            gone = self._keeper.add_containers(infos)
             self._flush()
+            return gone
 
     def fileno(self) -> int:
         """The source's socket, to look at it (`ss`, /proc/net/netlink); -1 after `close`."""

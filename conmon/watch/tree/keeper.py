@@ -164,19 +164,21 @@ class TreeKeeper:
         stats.members = sum(container.members for container in containers.values())
         return stats
 
-    def add_container(self, info: ContainerInfo) -> bool:
-        """Take in a container, with its exec sessions; False when its init is gone."""
+    def add_containers(self, infos: Iterable[ContainerInfo]) -> list[ContainerInfo]:
+        """Take in containers, with their exec sessions; those whose init is gone are returned."""
         self.catch_up()
-        if not self._add(info):
-            # It may be younger than the events that have come.
+        infos = list(infos)
+        gone = [info for info in infos if not self._add(info)]
+        if gone:
+            # They may be younger than the events that have come.
             self._scan(patient=True)
-            if not self._add(info):
-                return False
+            gone = [info for info in gone if not self._add(info)]
         self.engine.assign_all(time.monotonic_ns())
-        stat = self._procfs.stat(info.pid)
-        if stat is not None:
-            self._given.append(dataclasses.replace(info, start=stat.start))
-        return True
+        for info in infos:
+            stat = self._procfs.stat(info.pid)
+            if info not in gone and stat is not None:
+                self._given.append(dataclasses.replace(info, start=stat.start))
+        return gone
 
     def emit_sync(self) -> None:
         """Tell that all that is known was told."""
