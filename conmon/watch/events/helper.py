@@ -8,8 +8,8 @@ whoever it held.
     python -m conmon.watch.events.helper FD
 
 FD is its end of a stream socket. The first message that it reads has its settings. Its own
-messages are `ready` with the runtimes that it watches, or `failed` with `errno` and `text`; `event`;
-`counters`; `runtimes`; `log`.
+messages are `ready` with the runtimes that it watches, or `failed` with `errno` and `text`;
+`event`; `counters`; `runtimes`; `log`.
 """
 
 from __future__ import annotations
