@@ -86,6 +86,16 @@ class Monitor:
             pass
         return None
 
+    def is_hidden(self) -> bool:
+        """Whether we may not look which process its container is."""
+        try:
+            with open(self.reach(self.options.container_pidfile or b""), "rb"):
+                return False
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+
     def counters(self) -> dict[str, int] | None:
         """The monitor's counters; None if it has none. PermissionError, or another OSError.
 

@@ -54,6 +54,19 @@ def test_monitors_tell(conmonctl: Tool, container: Container) -> None:
     assert container.end() == 128 + signal.SIGKILL
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_containers_that_are_hidden(conmonctl: Tool, container: Container) -> None:
+    """tree: a container that whoever asks may not look at is counted, with what would show it."""
+    running(container)
+    os.chown(container.pidfile, 1, 1)
+    container.pidfile.chmod(0o600)
+    done = powerless(conmonctl, "tree")
+    assert done.returncode == 0
+    assert cid(container)[:12] not in done.stdout
+    assert f"left out: containers of uid {os.geteuid()} need that user, or root" in done.stderr
+    finish(container)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hold containers")
 def test_no_runtime_to_watch(conmonctl: Tool, tmp_path: Path) -> None:
     """events: where none of the runtimes is there, it says so, and which it looks for."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conmon.ctl import lookup, options, show, text, watching
+from conmon.ctl import lookup, monitors, options, show, text, watching
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -144,13 +144,26 @@ def _view(containers: Sequence[ContainerRow], threads: bool) -> RenderableType:
     from rich.text import Text
 
     if not containers:
-        return Text("no container runs on this host", style="dim")
+        return Text("no container is seen on this host", style="dim")
     views: list[RenderableType] = []
     for container in containers:
         if views:
             views.append(Text())
         views.append(drawn(container, threads))
     return Group(*views)
+
+
+def _note_hidden(shown: Sequence[ContainerRow]) -> None:
+    """Say which containers are there, and cannot be seen by who asks."""
+    ids = {container.id for container in shown}
+    hidden = [
+        monitor
+        for monitor in monitors.find()
+        if monitor.session is None and monitor.id not in ids and monitor.is_hidden()
+    ]
+    if hidden:
+        users = ", ".join(map(str, sorted({monitor.uid for monitor in hidden})))
+        show.note(f"{len(hidden)} left out: containers of uid {users} need that user, or root")
 
 
 def _follow(tree: ProcessTree, words: Sequence[str], threads: bool) -> None:
@@ -192,6 +205,8 @@ def command(
             _follow(tree, containers, threads)
             return
         found = lookup.some(containers, snapshot(tree, watching.Names()))
+        if not containers:
+            _note_hidden(found)
     if as_json:
         for container in found:
             for process in container.tree.processes:
