@@ -101,7 +101,10 @@ def open_notify(bundle: bytes) -> int:
     """The socket notify/notify.sock in the bundle, for anybody inside (C14). diag.Fatal."""
     try:
         with _Directory(bundle + b"/notify") as place:
-            place.remove(b"notify.sock")
+            try:
+                place.remove(b"notify.sock")
+            except IsADirectoryError:  # the container may have made it, and must start again
+                place.put_aside(b"notify.sock")
             return _fastio.bind_datagram(place.short(b"notify.sock"), 0o777)
     except OSError as error:
         raise diag.Fatal(
@@ -145,6 +148,12 @@ class _Directory:
             posix.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
             pass
+
+    def put_aside(self, name: bytes) -> None:
+        """Give what has a name another one, which nothing has. OSError."""
+        new = _fastio.unused_path(self.short(name + b"."))
+        posix.rename(self.short(name), new)
+        diag.warn(b"%b was in the way, and is %b now" % (name, new.rpartition(b"/")[2]))
 
 
 def open_fifo(directory: bytes, name: bytes) -> int:

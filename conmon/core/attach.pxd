@@ -23,19 +23,20 @@ from conmon.core.backlog cimport (
 )
 from conmon.core.buffers cimport buffers_touch
 from conmon.core.diag cimport LEVEL_INFO, LEVEL_WARNING, say, say_errno
-from conmon.core.farewell cimport socket_end_input
+from conmon.core.farewell cimport socket_close, socket_end_input, socket_part
 from conmon.core.kernel cimport (
     EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, FIONREAD, MSG_DONTWAIT, SHUT_RDWR, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOL_SOCKET, SO_SNDBUF, accept4, close, ioctl, recv, setsockopt,
-    shutdown,
+    SOCK_NONBLOCK, SOL_SOCKET, SO_PASSRIGHTS, SO_SNDBUF, accept4, close, getsockopt, ioctl, recv,
+    setsockopt, shutdown, socklen_t,
 )
 from conmon.core.loop cimport source_close, source_init, watch
+from conmon.core.passed cimport message_has_fds
 from conmon.core.patience cimport client_is_dead, look_later
 from conmon.core.state cimport (
     CLIENT_LIMIT, CLIENTS_AT_END, LEAVER_LIMIT, PACKET_DATA, STDIN_PACKET, Client, Monitor, Source,
 )
 from conmon.core.stdin cimport stdin_end, stdin_flush, stdin_put
-from conmon.core.timer cimport timer_set
+from conmon.core.timer cimport timer_clear, timer_set
 
 cdef enum:
     SEND_BUFFER = 256 << 10  # bytes; doubled by the kernel, which counts 16 KiB for each packet
@@ -66,6 +67,12 @@ cdef inline void clients_arm(Monitor* m) noexcept nogil:
         client = next
 
 
+cdef inline void listen_for_clients(Monitor* m) noexcept nogil:
+    """Wait for more of them, unless there are too many."""
+    if m.client_count < CLIENT_LIMIT:
+        watch(m, &m.listener, EPOLLIN)
+
+
 cdef inline void client_unlink(Monitor* m, Client* client) noexcept nogil:
     """Take a client out of the list; its place is free."""
     cdef Client** link = &m.clients
@@ -75,13 +82,15 @@ cdef inline void client_unlink(Monitor* m, Client* client) noexcept nogil:
     client.next = NULL
     m.client_count -= 1
     m.record.counters.clients_now = m.client_count
-    watch(m, &m.listener, EPOLLIN)  # it rests while there are too many
+    listen_for_clients(m)
 
 
 cdef inline void client_retire(Monitor* m, Client* client) noexcept nogil:
     """Close the socket; the memory is freed when no event of this round can name it."""
-    socket_end_input(client.source.fd)
+    cdef int gate = socket_part(client.source.fd)
     source_close(m, &client.source)
+    if gate >= 0:
+        close(gate)
     client.next = m.retired
     m.retired = client
 
@@ -111,7 +120,11 @@ cdef inline void client_end_input(Monitor* m, Client* client) noexcept nogil:
 
 cdef inline bint client_read(Monitor* m, Client* client) noexcept nogil:
     """Take a packet, or the end; False if there is neither now."""
-    cdef ssize_t n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
+    cdef ssize_t n
+    if client.may_pass and message_has_fds(client.source.fd):
+        client_lose(m, client, b"Disconnecting an attach client that passes descriptors")
+        return False
+    n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
     if n < 0 and errno == ECONNRESET:
         # it went with output unread; what it has sent comes after this one error
         n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
@@ -217,7 +230,7 @@ cdef inline void on_listener(Monitor* m, Source* source, uint32_t events) noexce
 
 cdef inline void on_starved(Monitor* m) noexcept nogil:
     """There may be an fd for the client that waits by now."""
-    watch(m, &m.listener, EPOLLIN)
+    listen_for_clients(m)
 
 
 cdef inline void accept_waiting(Monitor* m) noexcept nogil:
@@ -233,6 +246,13 @@ cdef inline void accept_last(Monitor* m) noexcept nogil:
     shutdown(m.listener.fd, SHUT_RDWR)
     while m.client_count < CLIENTS_AT_END and accept_client(m):
         pass
+
+
+cdef inline bint may_pass_fds(int fd) noexcept nogil:
+    """Whether the kernel lets fds be passed: it is older than 6.16, and knows no SO_PASSRIGHTS."""
+    cdef int on = 1
+    cdef socklen_t size = sizeof(on)
+    return getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &size) < 0 or on != 0
 
 
 cdef inline bint accept_client(Monitor* m) noexcept nogil:
@@ -252,22 +272,23 @@ cdef inline bint accept_client(Monitor* m) noexcept nogil:
         return False
     if m.starved_told:
         m.starved_told = False
+        timer_clear(m, &m.starved)
         say(m.record, LEVEL_WARNING, b"Attach clients are accepted again")
     client = <Client*>calloc(1, sizeof(Client))
     if client == NULL:
-        socket_end_input(fd)
-        close(fd)
+        socket_close(fd)
         m.record.counters.clients_dropped += 1
         return False
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer))
     source_init(&client.source, fd, on_client)
+    client.may_pass = may_pass_fds(fd)
     client.place = backlog_end(m)
     client.next = m.clients  # newest first
     m.clients = client
     m.client_count += 1
     m.record.counters.clients_now = m.client_count
     m.record.counters.clients += 1
-    if m.client_count == CLIENT_LIMIT and not m.record.ended:
+    if m.client_count >= CLIENT_LIMIT and not m.record.ended:
         say(m.record, LEVEL_WARNING, b"Too many attach clients: others wait until one leaves")
         watch(m, source, 0)
     client_arm(m, client)

@@ -26,6 +26,7 @@ from conmon.core.logwrite cimport log_finish, log_flush
 from conmon.core.loop cimport dispatch, loop_end, source_close, source_init, watch
 from conmon.core.notify cimport notify_close, notify_drain, on_notify
 from conmon.core.oom cimport oom_check, oom_open
+from conmon.core.passed cimport leave_to_child
 from conmon.core.reaper cimport (
     container_ended, exit_code_of, monitor_signals, on_pidfd, on_signals, on_timeout, reap,
     stranger_watch,
@@ -179,7 +180,7 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
     cdef int keep[CLIENTS_AT_END + 2 + FINISH_FDS]
-    cdef int count
+    cdef int count, gate
     oom_check(m)
     notify_drain(m)
     accept_last(m)
@@ -198,6 +199,11 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     # Only what the finish life needs goes on. The caller's own fds, published ports among them,
     # are closed here too: they must be free before anybody sees the exit (C17.6). And before the
     # forks: a child would hold them for a moment longer.
+    if m.notify.stuck:
+        gate = leave_to_child(m.notify.source.fd)
+        source_close(m, &m.notify.source)
+        if gate >= 0:
+            close(gate)
     count = clients_fds(m, keep)
     keep[count] = m.log.fd
     keep[count + 1] = m.journal.source.fd

@@ -13,12 +13,12 @@ from libc.string cimport memchr, memcpy, memmove, memset, strerror, strlen, strn
 from conmon.core.buffers cimport buffers_touch
 from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
-    AF_UNIX, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_READ,
+    AF_UNIX, EPOLLIN, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PROT_READ,
     PROT_WRITE, SHUT_RD, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_PASSCRED, close, mmap, munmap,
     pid_t, sendto, setsockopt, shutdown, sockaddr, sockaddr_un, socket, socklen_t,
 )
 from conmon.core.loop cimport watch
-from conmon.core.passed cimport Passed, passed_hand_over, receive_passed
+from conmon.core.passed cimport Peeked, message_drop, message_peek, message_take
 from conmon.core.record cimport record_text
 from conmon.core.state cimport Monitor, Source
 from conmon.core.timer cimport timer_clear, timer_set
@@ -189,31 +189,49 @@ cdef inline void notify_close(Monitor* m) noexcept nogil:
     m.notify.kept = NULL
 
 
-cdef inline void notify_hand_over(Monitor* m, Passed* passed) noexcept nogil:
-    """Close what came with a message, FDSTORE=1 or BARRIER=1 perhaps, without waiting for it.
+cdef inline void notify_listen(Monitor* m) noexcept nogil:
+    """Wait for messages, unless one is under way whose fds cannot be closed."""
+    if m.holder == 0 and not m.notify.stuck:
+        watch(m, &m.notify.source, EPOLLIN)
 
-    While that lasts no more is read: whoever sends so must wait, and one child is enough.
+
+cdef inline bint notify_take_fds(Monitor* m) noexcept nogil:
+    """Take a message that fds came with, FDSTORE=1 or BARRIER=1 perhaps; False if that fails.
+
+    A child has the fds. While it closes them no more is read: whoever sends so must wait, and one
+    child is enough.
     """
-    cdef pid_t child = passed_hand_over(passed)
-    if child < 0:
-        say_errno(
-            m.record, LEVEL_WARNING, b"Cannot fork to close the descriptors of a notification",
-            strerror(-child))
-        return
-    m.holder = child
+    cdef pid_t child = message_take(m.notify.source.fd)
     watch(m, &m.notify.source, 0)
+    if child > 0:
+        m.holder = child
+    elif child == 0:
+        m.notify.stuck = True
+        say(
+            m.record, LEVEL_WARNING,
+            b"Notifications are relayed no more: descriptors that came with one cannot be closed")
+    else:
+        say_errno(
+            m.record, LEVEL_WARNING,
+            b"Cannot fork to close the descriptors of a notification, trying again",
+            strerror(-child))
+        notify_try_again(m, NOTIFY_DELAY_LAST)
+    return child > 0
 
 
 cdef inline bint notify_take(Monitor* m, bint last) noexcept nogil:
-    """Relay one datagram; False if there was none. `last`: what is at its end then returns 0."""
-    cdef Passed passed
-    cdef ssize_t n = receive_passed(m.notify.source.fd, m.chunk, NOTIFY_LIMIT, &passed)
+    """Relay one datagram; False if there was none. `last`: SO_PASSCRED is on, for what is at its
+    end then returns 0."""
+    cdef Peeked peeked
+    cdef ssize_t n = message_peek(m.notify.source.fd, m.chunk, NOTIFY_LIMIT, last, &peeked)
     cdef char* out = m.chunk + NOTIFY_LIMIT
     cdef size_t size
-    if n < 0 or (n == 0 and last and not passed.came):
+    if n < 0 or (n == 0 and last and not peeked.came):
         return False
-    if passed.count:
-        notify_hand_over(m, &passed)
+    if not peeked.has_fds:
+        message_drop(m.notify.source.fd)
+    elif not notify_take_fds(m):
+        return False
     buffers_touch(m, NOTIFY_LIMIT)
     size = notify_filter(m.chunk, n, out)
     if size and not (notify_flush(m) and notify_send(m, out, size)):
@@ -230,6 +248,9 @@ cdef inline void on_notify_timer(Monitor* m) noexcept nogil:
     if not notify_flush(m):
         notify_try_again(
             m, NOTIFY_DELAY_FIRST if m.notify.size < before else 2 * m.notify.delay)
+    else:
+        m.notify.delay = 0
+    notify_listen(m)
 
 
 cdef inline void notify_drain(Monitor* m) noexcept nogil:
@@ -243,7 +264,7 @@ cdef inline void notify_drain(Monitor* m) noexcept nogil:
         return
     shutdown(m.notify.source.fd, SHUT_RD)
     setsockopt(m.notify.source.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes))
-    while count < NOTIFY_LAST and notify_take(m, True):
+    while count < NOTIFY_LAST and not m.notify.stuck and notify_take(m, True):
         count += 1
     if not notify_flush(m):
         say(

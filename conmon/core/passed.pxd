@@ -1,109 +1,141 @@
 """fds that somebody passes to us over a socket (SCM_RIGHTS), and that we do not want (C21.9).
 
 To close one may take as long as its sender likes: that of a TCP socket with SO_LINGER waits until
-its peer has taken what is unsent. So a forked child has them, too, until we have closed ours; what
-is closed last is closed in the child, which waits as long as it must.
-
-What the kernel throws away because there was no room for it is closed in our context. So there is
-room for as many as one message can carry.
+its peer has taken what is unsent, that of a file of FUSE until its server answers. So none of them
+ever is in the monitor's table, and none is thrown away by a call of the monitor's: a message is
+looked at first, which only counts its fds up and down, and one that has fds is taken, or its socket
+closed, by a forked child. The child may wait as long as it must.
 """
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport errno
 from libc.string cimport memset
 
 from conmon.core.closefds cimport close_all_but
 from conmon.core.kernel cimport (
-    MSG_CMSG_CLOEXEC, MSG_DONTWAIT, O_CLOEXEC, SOL_SOCKET, _exit, close, fork, iovec, msghdr, pid_t,
-    pipe2, read, recvmsg,
+    EPOLLIN, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_PEEK, O_CLOEXEC, _exit, close, fork,
+    iovec, msghdr, pid_t, pipe2, poll, pollfd, read, recv, recvmsg, write,
 )
 
 cdef extern from "<sys/socket.h>" nogil:
     """
-    #define CONMON_FDS 253 /* SCM_MAX_FD of <net/scm.h> */
-    #define CONMON_CONTROL \\
-        (CMSG_SPACE(CONMON_FDS * sizeof(int)) + CMSG_SPACE(3 * sizeof(int))) /* and a ucred */
+    #define CONMON_CREDENTIALS CMSG_SPACE(3 * sizeof(int)) /* struct ucred, and no fd beside it */
+    #define CONMON_CONTROL (CMSG_SPACE(253 * sizeof(int)) + CONMON_CREDENTIALS) /* SCM_MAX_FD */
     """
     enum:
-        PASSED_MOST "CONMON_FDS"
+        CREDENTIALS_ROOM "CONMON_CREDENTIALS"
         CONTROL_ROOM "CONMON_CONTROL"
-        SCM_RIGHTS
-    struct cmsghdr:
-        size_t cmsg_len
-        int cmsg_level
-        int cmsg_type
-    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
-    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* header)
-    unsigned char* CMSG_DATA(cmsghdr* header)
-    size_t CMSG_LEN(size_t length)
 
-cdef struct Passed:
-    int fds[PASSED_MOST + 1]   # and one for the gate
-    int count
-    bint came                  # there was a message, be it empty (with SO_PASSCRED only)
+cdef enum:
+    TAKEN_WITHIN = 1000   # ms for a child to take a message: it does nothing else
+
+cdef struct Peeked:
+    bint came      # there is a message, be it empty (with SO_PASSCRED only)
+    bint has_fds
 
 
-cdef inline ssize_t receive_passed(
-        int fd, char* data, size_t size, Passed* passed) noexcept nogil:
-    """recv(2), with the fds that came along; they are the caller's to hand over."""
-    cdef char control[CONTROL_ROOM]
+cdef inline ssize_t message_peek(
+        int fd, char* data, size_t size, bint credentials, Peeked* peeked) noexcept nogil:
+    """recv(2) of the next message, which stays where it is. `credentials`: SO_PASSCRED is on."""
+    cdef char control[CREDENTIALS_ROOM]
     cdef iovec part
     cdef msghdr message
-    cdef cmsghdr* header
     cdef ssize_t n
-    cdef size_t i
     memset(&message, 0, sizeof(message))
     part.iov_base = data
     part.iov_len = size
     message.msg_iov = &part
     message.msg_iovlen = 1
-    message.msg_control = control
-    message.msg_controllen = sizeof(control)
-    passed.count = 0
-    passed.came = False
-    n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
-    header = CMSG_FIRSTHDR(&message) if n >= 0 else NULL
-    while header != NULL:
-        passed.came = True
-        if header.cmsg_level == SOL_SOCKET and header.cmsg_type == SCM_RIGHTS:
-            for i in range((header.cmsg_len - CMSG_LEN(0)) // sizeof(int)):
-                passed.fds[passed.count] = (<int*>CMSG_DATA(header))[i]
-                passed.count += 1
-        header = CMSG_NXTHDR(&message, header)
+    if credentials:  # without room for these MSG_CTRUNC would speak of them
+        message.msg_control = control
+        message.msg_controllen = sizeof(control)
+    n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_PEEK)
+    peeked.has_fds = n >= 0 and message.msg_flags & MSG_CTRUNC
+    peeked.came = n >= 0 and message.msg_controllen > 0
     return n
 
 
-cdef inline void hold_passed(Passed* passed, int gate) noexcept nogil:
-    """In the child: hold nothing but the fds, and end when ours are closed."""
-    cdef char nothing[1]
-    passed.fds[passed.count] = gate
-    close_all_but(passed.fds, passed.count + 1)
-    while read(gate, nothing, 1) < 0 and errno == EINTR:
-        pass
+cdef inline bint message_has_fds(int fd) noexcept nogil:
+    """Whether fds come with the next message; without SO_PASSCRED."""
+    cdef char data[1]
+    cdef Peeked peeked
+    message_peek(fd, data, sizeof(data), False, &peeked)
+    return peeked.has_fds
+
+
+cdef inline void message_drop(int fd) noexcept nogil:
+    """Take a message that has no fds off its socket."""
+    cdef char data[1]
+    recv(fd, data, 0, MSG_DONTWAIT)
+
+
+cdef inline void take_in_child(int fd, int told) noexcept nogil:
+    """In the child: take the message with its fds, tell that it is taken, and close them."""
+    cdef char data[1]
+    cdef char control[CONTROL_ROOM]
+    cdef int keep[2]
+    cdef iovec part
+    cdef msghdr message
+    keep[0] = fd
+    keep[1] = told
+    close_all_but(keep, 2)  # what there is no number for is closed by the call
+    memset(&message, 0, sizeof(message))
+    part.iov_base = data
+    part.iov_len = sizeof(data)
+    message.msg_iov = &part
+    message.msg_iovlen = 1
+    message.msg_control = control
+    message.msg_controllen = sizeof(control)
+    recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
+    write(told, b"", 1)
     _exit(0)
 
 
-cdef inline pid_t passed_hand_over(Passed* passed) noexcept nogil:
-    """Close the fds without waiting; the pid of the child that may have to wait, or -errno.
+cdef inline pid_t message_take(int fd) noexcept nogil:
+    """Take a message that has fds off its socket: the pid of the child that has them now.
 
-    Without a child they are closed here, which may block the monitor: only a container that passes
-    fds while no process can be made for its user gets that, and it delays its own monitor.
+    -errno where there can be no child; 0 if the child has not taken it in time. It stands still
+    then, with a message that may or may not be there.
     """
     cdef int gate[2]
-    cdef pid_t pid = -1
-    cdef int failure = 0
-    cdef int i
-    if pipe2(gate, O_CLOEXEC) == 0:
-        pid = fork()
-        failure = errno
-        if pid == 0:
-            close(gate[1])
-            hold_passed(passed, gate[0])
-        close(gate[0])
-    else:
-        failure = errno
-        gate[1] = -1
-    for i in range(passed.count):
-        close(passed.fds[i])
-    if gate[1] >= 0:
+    cdef pollfd entry
+    cdef char told[1]
+    cdef pid_t pid
+    if pipe2(gate, O_CLOEXEC) < 0:
+        return -errno
+    pid = fork()
+    if pid == 0:
+        take_in_child(fd, gate[1])
+    pid = -errno if pid < 0 else pid
+    close(gate[1])
+    entry.fd = gate[0]
+    entry.events = EPOLLIN
+    if pid > 0 and (poll(&entry, 1, TAKEN_WITHIN) <= 0 or read(gate[0], told, 1) != 1):
+        pid = 0
+    close(gate[0])
+    return pid
+
+
+cdef inline int leave_to_child(int fd) noexcept nogil:
+    """Have a child keep a socket open until what is returned is closed; -1 if there can be none.
+
+    Who closes a socket last throws away what was not read; who ends does not wait for it.
+    """
+    cdef int gate[2]
+    cdef int keep[2]
+    cdef char nothing[1]
+    cdef pid_t pid
+    if pipe2(gate, O_CLOEXEC) < 0:
+        return -1
+    pid = fork()
+    if pid == 0:
+        keep[0] = fd
+        keep[1] = gate[0]
+        close_all_but(keep, 2)
+        while read(gate[0], nothing, 1) < 0:
+            pass
+        _exit(0)
+    close(gate[0])
+    if pid < 0:
         close(gate[1])
-    return pid if pid > 0 else -failure
+        return -1
+    return gate[1]

@@ -11,10 +11,11 @@ from libc.string cimport strerror
 from conmon.core.diag cimport LEVEL_WARNING, say, say_errno
 from conmon.core.kernel cimport (
     EPOLLIN, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, WEXITSTATUS, WIFEXITED,
-    WIFSIGNALED, WNOHANG, WTERMSIG, getpgid, kill, pid_t, read, sigaddset, sigemptyset,
-    signalfd_siginfo, sigset_t, waitpid,
+    WIFSIGNALED, WNOHANG, WTERMSIG, getpgid, kill, pid_t, poll, pollfd, read, sigaddset,
+    sigemptyset, signalfd_siginfo, sigset_t, waitpid,
 )
 from conmon.core.loop cimport source_close, watch
+from conmon.core.notify cimport notify_listen
 from conmon.core.state cimport Monitor, Source
 from conmon.core.stranger cimport pidfd_open, stranger_lives, stranger_status
 from conmon.core.timer cimport timer_set
@@ -56,7 +57,7 @@ cdef inline void reap(Monitor* m) noexcept nogil:
             container_ended(m, exit_code_of(status))
         elif pid == m.holder:
             m.holder = 0
-            watch(m, &m.notify.source, EPOLLIN)
+            notify_listen(m)
         pid = waitpid(-1, &status, WNOHANG)
 
 
@@ -72,17 +73,30 @@ cdef inline void on_signals(Monitor* m, Source* source, uint32_t events) noexcep
             pass_on(m, number)
 
 
+cdef inline void look_for_end(Monitor* m) noexcept nogil:
+    """Before the container is sent a signal: its pid may be another process's by now, if it is not
+    our child and has been reaped by its parent."""
+    cdef pollfd entry
+    reap(m)
+    entry.fd = m.pidfd.fd
+    entry.events = EPOLLIN
+    if m.pidfd.fd >= 0 and not m.record.ended and poll(&entry, 1, 0) > 0:
+        on_pidfd(m, &m.pidfd, EPOLLIN)
+
+
 cdef inline void pass_on(Monitor* m, int number) noexcept nogil:
     """TERM, INT and QUIT are the container's while it lives, then they end --exit-delay (C21.3)."""
-    reap(m)
+    look_for_end(m)
     if m.record.ended or (kill(m.record.container_pid, number) < 0 and errno == ESRCH):
         m.record.hurried = 1
 
 
 cdef inline void on_timeout(Monitor* m) noexcept nogil:
     """--timeout has passed: kill the container and do not wait for it (C17.4)."""
-    cdef pid_t group = getpgid(m.record.container_pid)
+    cdef pid_t group
+    look_for_end(m)
     if not m.record.ended:
+        group = getpgid(m.record.container_pid)
         # a container that shares our own group is killed alone; so is one whose group is another
         # one than at the start, which the filter of system calls does not know
         if group <= 1 or group == getpgid(0) or kill(-group, SIGKILL) < 0:

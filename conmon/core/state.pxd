@@ -88,6 +88,7 @@ cdef struct Log:
 cdef struct Client:
     Source source             # must be first
     Client* next
+    bint may_pass             # fds, with what it sends: passed.pxd
     bint input_ended          # nothing more comes from the client
     bint output_ended         # nothing more can be sent to it
     uint64_t place            # in the backlog: what is before it, this client has taken
@@ -129,6 +130,7 @@ cdef struct Notify:
                               # two bytes, before it
     size_t size               # bytes in `kept`
     long delay                # ms until the timer fires; 0: it is not set
+    bint stuck                # at a message whose fds cannot be closed: no more is read
 
 cdef struct JournalLine:
     char* kept                # the beginning of a line that is not finished

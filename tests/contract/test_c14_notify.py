@@ -64,7 +64,7 @@ def send(container: Container, data: bytes) -> None:
 
 def launch(container: Container, name: str, *options: str, **settings: Any) -> None:
     """A container that waits, whose notifications go to the socket `name`."""
-    (container.bundle / "notify").mkdir()
+    (container.bundle / "notify").mkdir(exist_ok=True)
     container.allow("bundle/notify/notify.sock")
     container.fifo("start")
     container.command("exit 0")
@@ -84,6 +84,18 @@ def host(container: Container) -> Host:
 def end(container: Container) -> None:
     container.open_fifo(container.bundle / "start")
     assert container.end() == 0
+
+
+@pytest.mark.ours("such a container cannot be started any more")
+def test_directory_in_the_place_of_the_socket(container: Container, host: Host) -> None:
+    """C14: a container that has left a directory there starts again, and is heard."""
+    (container.bundle / "notify" / "notify.sock" / "sub").mkdir(parents=True)
+    launch(container, host.name)
+    send(container, b"READY=1")
+    assert host.next() == b"READY=1"
+    (aside,) = [path for path in inside(container).parent.iterdir() if path.is_dir()]
+    assert (aside / "sub").is_dir()
+    end(container)
 
 
 def test_socket(container: Container, host: Host) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from harness import Container
@@ -205,3 +207,37 @@ def test_pidfd_later(container: Container) -> None:
     assert context_switches(container.monitor.pid) == before
     other.go()
     assert container.end() == 37
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can say which pid comes next")
+def test_signal_when_the_pid_is_anothers(container: Container) -> None:
+    """C16: a signal that conmon passes on reaches nobody who has the container's pid by then."""
+    other = Elsewhere(container, "exit 37")
+    container.launch()
+    container.started()
+    settled(container.monitor.pid)
+    container.monitor.signal(signal.SIGSTOP)
+    container.monitor.signal(signal.SIGHUP)  # so that conmon looks at its signals first
+    other.go()
+    other.process.wait()
+    heir = process_with(other.process.pid)
+    container.monitor.signal(signal.SIGTERM)
+    container.monitor.signal(signal.SIGCONT)
+    try:
+        assert container.end() == (37 if PIDFD_TELLS else -1)
+        assert heir.poll() is None
+    finally:
+        heir.kill()
+        heir.wait()
+
+
+def process_with(pid: int) -> subprocess.Popen[bytes]:
+    """A process that has this pid, which was another's."""
+    for _ in range(50):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        if process.pid == pid:
+            return process
+        process.kill()
+        process.wait()
+    pytest.skip("others were faster to get the pid")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import time
 
 import pytest
 from harness import Container
-from harness_counters import wait_counters
+from harness_counters import read_counters, wait_counters
 from harness_proc import context_switches, no_fd_left, settled
 from harness_syslog import Syslog
 
@@ -92,3 +93,27 @@ def test_client_that_gives_up(container: Container) -> None:
     container.open_fifo(container.bundle / "start")
     assert len(client.read_all()) == BYTES
     assert container.end() == 0
+
+
+def test_no_more_clients_after_a_shortage(container: Container) -> None:
+    """C20.21: where a client once had to wait for an fd, the most that are taken stay the most."""
+    launch(container, "exit 3")
+    clients = [container.attach() for _ in range(CLIENTS - 8)]
+    monitor = container.monitor.pid
+    soft, hard = resource.prlimit(monitor, resource.RLIMIT_NOFILE)
+    resource.prlimit(monitor, resource.RLIMIT_NOFILE, (1, hard))
+    clients.append(container.attach(accepted=False))
+    settled(monitor)
+    resource.prlimit(monitor, resource.RLIMIT_NOFILE, (soft, hard))
+    clients.pop(0).close()  # a place is free: all who wait come in
+    wait_counters(container, lambda counters: counters["clients_now"] == CLIENTS - 8)
+    clients += [container.attach() for _ in range(8)]
+    late = [container.attach(accepted=False) for _ in range(5)]
+    end = time.monotonic() + 1  # longer than conmon waits before it looks for an fd again
+    while time.monotonic() < end:
+        assert read_counters(container)["clients_now"] == CLIENTS
+        time.sleep(0.01)
+    container.open_fifo(container.bundle / "start")
+    assert container.end() == 3
+    for client in clients + late:
+        client.close()
