@@ -233,8 +233,11 @@ def test_signal_when_the_pid_is_anothers(container: Container) -> None:
 
 def process_with(pid: int) -> subprocess.Popen[bytes]:
     """A process that has this pid, which was another's."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    if not os.access(last, os.W_OK):
+        pytest.skip("which pid comes next cannot be said here")
     for _ in range(50):
-        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        last.write_text(str(pid - 1))
         process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         if process.pid == pid:
             return process
