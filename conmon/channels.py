@@ -153,7 +153,8 @@ class _Directory:
         """Give what has a name another one, which nothing has. OSError."""
         new = _fastio.unused_path(self.short(name + b"."))
         posix.rename(self.short(name), new)
-        diag.warn(b"%b was in the way, and is %b now" % (name, new.rpartition(b"/")[2]))
+        last = new.rpartition(b"/")[2]
+        diag.warn(b"Renamed a directory that is in the way of %b: %b" % (name, last))
 
 
 def open_fifo(directory: bytes, name: bytes) -> int:

@@ -7,7 +7,7 @@ looked at first, which only counts its fds up and down, and one that has fds is 
 closed, by a forked child. The child may wait as long as it must.
 """
 
-from libc.errno cimport errno
+from libc.errno cimport EINTR, errno
 from libc.string cimport memset
 
 from conmon.core.closefds cimport close_all_but
@@ -100,6 +100,7 @@ cdef inline pid_t message_take(int fd) noexcept nogil:
     cdef pollfd entry
     cdef char told[1]
     cdef pid_t pid
+    cdef int ready
     if pipe2(gate, O_CLOEXEC) < 0:
         return -errno
     pid = fork()
@@ -109,8 +110,12 @@ cdef inline pid_t message_take(int fd) noexcept nogil:
     close(gate[1])
     entry.fd = gate[0]
     entry.events = EPOLLIN
-    if pid > 0 and (poll(&entry, 1, TAKEN_WITHIN) <= 0 or read(gate[0], told, 1) != 1):
-        pid = 0
+    if pid > 0:
+        ready = poll(&entry, 1, TAKEN_WITHIN)
+        while ready < 0 and errno == EINTR:  # it was stopped meanwhile
+            ready = poll(&entry, 1, TAKEN_WITHIN)
+        if ready <= 0 or read(gate[0], told, 1) != 1:
+            pid = 0
     close(gate[0])
     return pid
 
@@ -131,7 +136,7 @@ cdef inline int leave_to_child(int fd) noexcept nogil:
         keep[0] = fd
         keep[1] = gate[0]
         close_all_but(keep, 2)
-        while read(gate[0], nothing, 1) < 0:
+        while read(gate[0], nothing, 1) < 0 and errno == EINTR:
             pass
         _exit(0)
     close(gate[0])
