@@ -30,7 +30,7 @@ from conmon.core.kernel cimport (
     setsockopt, shutdown, socklen_t,
 )
 from conmon.core.loop cimport source_close, source_init, watch
-from conmon.core.passed cimport message_has_fds
+from conmon.core.passed cimport message_fds
 from conmon.core.patience cimport client_is_dead, look_later
 from conmon.core.state cimport (
     CLIENT_LIMIT, CLIENTS_AT_END, LEAVER_LIMIT, PACKET_DATA, STDIN_PACKET, Client, Monitor, Source,
@@ -120,14 +120,15 @@ cdef inline void client_end_input(Monitor* m, Client* client) noexcept nogil:
 
 cdef inline bint client_read(Monitor* m, Client* client) noexcept nogil:
     """Take a packet, or the end; False if there is neither now."""
-    cdef ssize_t n
-    if client.may_pass and message_has_fds(client.source.fd):
+    cdef ssize_t n = message_fds(client.source.fd) if client.may_pass else 0
+    if n > 0:
         client_lose(m, client, b"Disconnecting an attach client that passes descriptors")
         return False
-    n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
-    if n < 0 and errno == ECONNRESET:
-        # it went with output unread; what it has sent comes after this one error
+    if n == 0:
         n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
+        if n < 0 and errno == ECONNRESET:
+            # it went with output unread; what it has sent comes after this one error
+            n = recv(client.source.fd, m.chunk, STDIN_PACKET, MSG_DONTWAIT)
     if n < 0 and (errno == EAGAIN or errno == EINTR or errno == ENOMEM):
         return False
     if n > 0:
@@ -169,10 +170,14 @@ cdef inline void client_leave(Monitor* m, Client* client) noexcept nogil:
 cdef inline void leavers_read(Monitor* m) noexcept nogil:
     """Forward what clients had sent before they went, as far as the container takes it."""
     cdef Client* client
+    cdef bint more
     while m.leavers != NULL and m.input.pending == NULL:
         client = m.leavers
-        if client_read(m, client) and not client.input_ended:
+        more = client_read(m, client)
+        if more and not client.input_ended:
             continue
+        if not more and client.input_ended:
+            client_end_input(m, client)  # it was lost; one behind it may count on that
         m.leavers = client.next
         m.leaver_count -= 1
         client_retire(m, client)

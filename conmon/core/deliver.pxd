@@ -8,7 +8,7 @@ from libc.errno cimport errno
 from libc.string cimport strerror
 
 from conmon.core.attach cimport client_close, clients_arm, leavers_forget
-from conmon.core.backlog cimport client_due
+from conmon.core.backlog cimport client_due, client_lose
 from conmon.core.closefds cimport close_all_but
 from conmon.core.diag cimport LEVEL_WARNING, say_errno
 from conmon.core.ending cimport restore_signals
@@ -33,9 +33,11 @@ cdef inline void clients_release(Monitor* m) noexcept nogil:
         next = client.next
         if not client_due(m, client):
             client_close(m, client)
-        elif not client.input_ended:
+        else:
             client.input_ended = True
-            socket_end_input(client.source.fd)
+            if socket_end_input(client.source.fd):
+                client_lose(m, client, b"Disconnecting an attach client that passes descriptors")
+                client_close(m, client)
         client = next
     leavers_forget(m)
 

@@ -179,8 +179,9 @@ cdef inline void run(Monitor* m) noexcept nogil:
 cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     """The end in C17's order, up to the finish life."""
     cdef Record* record = m.record
-    cdef int keep[CLIENTS_AT_END + 2 + FINISH_FDS]
+    cdef int keep[CLIENTS_AT_END + 3 + FINISH_FDS]
     cdef int count, gate
+    cdef int held = -1
     oom_check(m)
     notify_drain(m)
     accept_last(m)
@@ -199,12 +200,17 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     # Only what the finish life needs goes on. The caller's own fds, published ports among them,
     # are closed here too: they must be free before anybody sees the exit (C17.6). And before the
     # forks: a child would hold them for a moment longer.
-    if m.notify.stuck:
+    if m.notify.unread:
         gate = leave_to_child(m.notify.source.fd)
-        source_close(m, &m.notify.source)
         if gate >= 0:
+            source_close(m, &m.notify.source)
             close(gate)
+        else:  # to close it may take as long as who passed fds likes: not before the exit files
+            held = m.notify.source.fd
     count = clients_fds(m, keep)
+    if held >= 0:
+        keep[count] = held
+        count += 1
     keep[count] = m.log.fd
     keep[count + 1] = m.journal.source.fd
     count += 2 + record_finish_fds(record, keep + count + 2)
@@ -212,7 +218,11 @@ cdef inline void monitor_finish(Monitor* m) noexcept nogil:
     clients_deliver(m)
     journal_deliver(m)
     log_sync(m)
-    close_all_but(keep, record_finish_fds(record, keep))
+    count = record_finish_fds(record, keep)
+    if held >= 0:
+        keep[count] = held
+        count += 1
+    close_all_but(keep, count)
     record_forget_fds(record)
 
 

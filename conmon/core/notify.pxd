@@ -29,6 +29,8 @@ cdef enum:
     NOTIFY_KEPT = 65536   # bytes of what is kept
     NOTIFY_DELAY_FIRST = 10   # ms until kept messages are sent again; doubled when none went
     NOTIFY_DELAY_LAST = 1000  # ms; the longest such delay
+    TAKEN_SOON = 100      # ms for a child to take a message with fds: what it has to do takes one
+    TAKEN_AT_LAST = 2000  # the same when the container has ended, and nobody waits for output
 
 
 cdef inline bint begins(const char* line, size_t size, const char* start) noexcept nogil:
@@ -190,49 +192,48 @@ cdef inline void notify_close(Monitor* m) noexcept nogil:
 
 
 cdef inline void notify_listen(Monitor* m) noexcept nogil:
-    """Wait for messages, unless one is under way whose fds cannot be closed."""
-    if m.holder == 0 and not m.notify.stuck:
+    """Wait for messages, unless a child has the fds of one, or is to take it."""
+    if m.holder == 0:
         watch(m, &m.notify.source, EPOLLIN)
 
 
-cdef inline bint notify_take_fds(Monitor* m) noexcept nogil:
-    """Take a message that fds came with, FDSTORE=1 or BARRIER=1 perhaps; False if that fails.
+cdef inline bint notify_take_fds(Monitor* m, int wait_ms) noexcept nogil:
+    """Have a message taken that fds came with, FDSTORE=1 or BARRIER=1 perhaps; False if there can
+    be no child for it.
 
-    A child has the fds. While it closes them no more is read: whoever sends so must wait, and one
-    child is enough.
+    The child has the fds. Until it has closed them no more is read: whoever sends so must wait, and
+    one child is enough.
     """
-    cdef pid_t child = message_take(m.notify.source.fd)
+    cdef bint taken
+    cdef pid_t child = message_take(m.notify.source.fd, wait_ms, &taken)
     watch(m, &m.notify.source, 0)
-    if child > 0:
-        m.holder = child
-    elif child == 0:
-        m.notify.stuck = True
-        say(
-            m.record, LEVEL_WARNING,
-            b"Notifications are relayed no more: descriptors that came with one cannot be closed")
-    else:
+    if child < 0:
         say_errno(
             m.record, LEVEL_WARNING,
             b"Cannot fork to close the descriptors of a notification, trying again",
             strerror(-child))
         notify_try_again(m, NOTIFY_DELAY_LAST)
-    return child > 0
+        return False
+    m.holder = child
+    m.notify.stuck = not taken
+    return True
 
 
 cdef inline bint notify_take(Monitor* m, bint last) noexcept nogil:
-    """Relay one datagram; False if there was none. `last`: SO_PASSCRED is on, for what is at its
-    end then returns 0."""
+    """Relay one datagram; False if there was none, or it must wait. `last`: SO_PASSCRED is on, so
+    that an empty one can be told from none."""
     cdef Peeked peeked
     cdef ssize_t n = message_peek(m.notify.source.fd, m.chunk, NOTIFY_LIMIT, last, &peeked)
     cdef char* out = m.chunk + NOTIFY_LIMIT
     cdef size_t size
     if n < 0 or (n == 0 and last and not peeked.came):
-        return False
-    if not peeked.has_fds:
-        message_drop(m.notify.source.fd)
-    elif not notify_take_fds(m):
+        m.notify.unread = False
         return False
     buffers_touch(m, NOTIFY_LIMIT)
+    if not peeked.has_fds:
+        message_drop(m.notify.source.fd)
+    elif not notify_take_fds(m, TAKEN_AT_LAST if last else TAKEN_SOON):
+        return False
     size = notify_filter(m.chunk, n, out)
     if size and not (notify_flush(m) and notify_send(m, out, size)):
         notify_keep(m, out, size)
@@ -264,8 +265,13 @@ cdef inline void notify_drain(Monitor* m) noexcept nogil:
         return
     shutdown(m.notify.source.fd, SHUT_RD)
     setsockopt(m.notify.source.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes))
+    m.notify.unread = True
     while count < NOTIFY_LAST and not m.notify.stuck and notify_take(m, True):
         count += 1
+    if m.notify.unread:
+        say(
+            m.record, LEVEL_WARNING,
+            b"The last notifications are lost, behind one whose descriptors cannot be closed")
     if not notify_flush(m):
         say(
             m.record, LEVEL_WARNING,

@@ -7,7 +7,7 @@ looked at first, which only counts its fds up and down, and one that has fds is 
 closed, by a forked child. The child may wait as long as it must.
 """
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport ECONNRESET, EINTR, errno
 from libc.string cimport memset
 
 from conmon.core.closefds cimport close_all_but
@@ -24,9 +24,6 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         CREDENTIALS_ROOM "CONMON_CREDENTIALS"
         CONTROL_ROOM "CONMON_CONTROL"
-
-cdef enum:
-    TAKEN_WITHIN = 1000   # ms for a child to take a message: it does nothing else
 
 cdef struct Peeked:
     bint came      # there is a message, be it empty (with SO_PASSCRED only)
@@ -54,12 +51,15 @@ cdef inline ssize_t message_peek(
     return n
 
 
-cdef inline bint message_has_fds(int fd) noexcept nogil:
-    """Whether fds come with the next message; without SO_PASSCRED."""
+cdef inline int message_fds(int fd) noexcept nogil:
+    """1 if fds come with the next message, 0 if none do, -1 and errno if there is none now. Without
+    SO_PASSCRED."""
     cdef char data[1]
     cdef Peeked peeked
-    message_peek(fd, data, sizeof(data), False, &peeked)
-    return peeked.has_fds
+    cdef ssize_t n = message_peek(fd, data, sizeof(data), False, &peeked)
+    if n < 0 and errno == ECONNRESET:  # once, before what is queued
+        n = message_peek(fd, data, sizeof(data), False, &peeked)
+    return -1 if n < 0 else peeked.has_fds
 
 
 cdef inline void message_drop(int fd) noexcept nogil:
@@ -85,22 +85,22 @@ cdef inline void take_in_child(int fd, int told) noexcept nogil:
     message.msg_iovlen = 1
     message.msg_control = control
     message.msg_controllen = sizeof(control)
-    recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
-    write(told, b"", 1)
+    if recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) >= 0:
+        write(told, b"", 1)
     _exit(0)
 
 
-cdef inline pid_t message_take(int fd) noexcept nogil:
-    """Take a message that has fds off its socket: the pid of the child that has them now.
+cdef inline pid_t message_take(int fd, int wait_ms, bint* taken) noexcept nogil:
+    """Have a message that has fds taken off its socket by a child: its pid, or -errno.
 
-    -errno where there can be no child; 0 if the child has not taken it in time. It stands still
-    then, with a message that may or may not be there.
+    `taken`: it has said so in time. Else it is slow, or stands still, with the message or before
+    it: nobody may read until it has ended.
     """
     cdef int gate[2]
     cdef pollfd entry
     cdef char told[1]
     cdef pid_t pid
-    cdef int ready
+    taken[0] = False
     if pipe2(gate, O_CLOEXEC) < 0:
         return -errno
     pid = fork()
@@ -111,11 +111,7 @@ cdef inline pid_t message_take(int fd) noexcept nogil:
     entry.fd = gate[0]
     entry.events = EPOLLIN
     if pid > 0:
-        ready = poll(&entry, 1, TAKEN_WITHIN)
-        while ready < 0 and errno == EINTR:  # it was stopped meanwhile
-            ready = poll(&entry, 1, TAKEN_WITHIN)
-        if ready <= 0 or read(gate[0], told, 1) != 1:
-            pid = 0
+        taken[0] = poll(&entry, 1, wait_ms) > 0 and read(gate[0], told, 1) == 1
     close(gate[0])
     return pid
 

@@ -57,6 +57,7 @@ cdef inline void reap(Monitor* m) noexcept nogil:
             container_ended(m, exit_code_of(status))
         elif pid == m.holder:
             m.holder = 0
+            m.notify.stuck = False
             notify_listen(m)
         pid = waitpid(-1, &status, WNOHANG)
 
@@ -80,7 +81,11 @@ cdef inline void look_for_end(Monitor* m) noexcept nogil:
     reap(m)
     entry.fd = m.pidfd.fd
     entry.events = EPOLLIN
-    if m.pidfd.fd >= 0 and not m.record.ended and poll(&entry, 1, 0) > 0:
+    if m.record.ended:
+        return
+    if m.by_clock:
+        stranger_watch(m)
+    elif m.pidfd.fd >= 0 and poll(&entry, 1, 0) > 0:
         on_pidfd(m, &m.pidfd, EPOLLIN)
 
 

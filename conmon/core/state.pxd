@@ -130,7 +130,8 @@ cdef struct Notify:
                               # two bytes, before it
     size_t size               # bytes in `kept`
     long delay                # ms until the timer fires; 0: it is not set
-    bint stuck                # at a message whose fds cannot be closed: no more is read
+    bint stuck                # a child is at a message, and has not taken it yet
+    bint unread               # messages may be left in the socket, with fds
 
 cdef struct JournalLine:
     char* kept                # the beginning of a line that is not finished

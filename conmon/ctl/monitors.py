@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from conmon import cli, diag, logdrivers
 from conmon.ctl import counters
 from conmon.host import procfs
 
-_RUNTIME = (b"-r", b"--runtime")
+_RUNTIME = re.compile(rb"--runtime|-\w*r")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _YOUNG_S = 1.0
 _PAUSE_S = 0.01
@@ -186,7 +187,7 @@ def read(pid: int) -> Monitor | None:
     bundle or a process to execute.
     """
     words = procfs.argv(pid)
-    if not any(word.startswith(_RUNTIME) for word in words):
+    if not any(map(_RUNTIME.match, words)):
         return None
     options = parse(words[1:])
     if options is None or options.cid is None or options.runtime is None:
@@ -238,7 +239,18 @@ def _without_forks(found: Iterable[Monitor]) -> list[Monitor]:
         other = best.get(monitor.argv)
         if other is None or _rank(monitor) > _rank(other):
             best[monitor.argv] = monitor
-    return list(best.values())
+    return [monitor for monitor in best.values() if not _is_wrapper(monitor, best.values())]
+
+
+def _is_wrapper(monitor: Monitor, found: Iterable[Monitor]) -> bool:
+    """Whether it is a program that runs a monitor (timeout, strace): the end of its command line is
+    that of another one."""
+    return any(
+        monitor.id == other.id
+        and len(monitor.argv) > len(other.argv)
+        and monitor.argv[-len(other.argv) :] == other.argv
+        for other in found
+    )
 
 
 def _rank(monitor: Monitor) -> tuple[bool, bool]:

@@ -131,10 +131,11 @@ class ProcessTree:
 
     def add_containers(self, infos: Iterable[ContainerInfo]) -> list[ContainerInfo]:
         """The same for several at once, which costs hardly more; those that are gone."""
+        infos = list(infos)  # before the lock: it may take its time
         with self._lock:
             self._check()
             if self._closing:
-                return list(infos)
+                return infos
             gone = self._keeper.add_containers(infos)
             self._flush()
             return gone

@@ -84,9 +84,10 @@ def test_conmon_pidfile(container: Container) -> None:
     assert container.nothing_runs()
 
 
-def test_notify_socket_that_is_a_directory(container: Container) -> None:
-    """C14: what is at the notify socket's place and cannot be removed is told on the sync pipe."""
-    (container.bundle / "notify" / "notify.sock").mkdir(parents=True)
+def test_notify_socket_that_cannot_be_made(container: Container) -> None:
+    """C14: that there is no directory for the notify socket is told on the sync pipe."""
+    container.put("notify", "no directory")
+    container.allow("bundle/notify")
     container.launch("--sdnotify-socket", "@nobody")
     report = container.report()
     assert report["data"] == -1

@@ -226,6 +226,31 @@ def test_what_a_client_leaves_unread(container: Container) -> None:
         peer.close()
 
 
+@pytest.mark.ours("it holds the end up for as long as the client likes")
+def test_client_that_passes_one_and_goes(container: Container) -> None:
+    """C21.9: nor is it waited for where such a client leaves at once, with output unread."""
+    peer = Peer()
+    container.options["-i"] = None
+    container.command("echo hello; read -r _ <go; exit 7")
+    start_fifo, fifo = container.fifo("start"), container.fifo("go")
+    try:
+        container.launch(wrapper=[OLD_KERNEL])
+        process = Process(container.started())
+        client = container.attach()
+        container.open_fifo(start_fifo)
+        container.wait_log(b"hello")
+        container.monitor.signal(signal.SIGSTOP)
+        pass_slow_socket(client, peer.port)
+        client.close()
+        container.monitor.signal(signal.SIGCONT)
+        container.open_fifo(fifo)
+        process.wait_gone()
+        process.close()
+        assert container.end() == 7
+    finally:
+        peer.close()
+
+
 def pass_slow_socket(over: socket.socket | AttachClient, port: int) -> None:
     """Send a packet with a socket whose last close takes ten minutes."""
     with socket.create_connection(("127.0.0.1", port)) as slow:

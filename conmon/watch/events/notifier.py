@@ -200,6 +200,7 @@ class ContainerNotifier:
             return
         with self._lock:
             self._client = client
+            self.runtimes = client.runtimes
             for key in self._known.keys() - known.keys():
                 client.send({"kind": "watch", "fields": self._known[key]})
             if self._closing.is_set():
