@@ -57,7 +57,7 @@ class Recorder:
         self.calls.append(("thread_fork", pid, tid))
 
     def thread_exit(self, ts: int, pid: int, tid: int, status: int) -> None:
-        assert ts > 0 and status == 0
+        assert ts > 0  # of any process on this host: one that fails has its status in each thread
         self.calls.append(("thread_exit", pid, tid))
 
 
