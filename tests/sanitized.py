@@ -23,6 +23,7 @@ LEFT_OUT = {
     "contract/test_inherited.py": "AddressSanitizer sets a limit of its own: RLIMIT_CORE",
     "contract/test_linger.py::test_after_": "memory is measured",
     "contract/test_many.py": "memory is measured, and 2,000 shadows are too many",
+    "contract/test_quotas.py::test_few_fds_before_the_start[3]": "the loader needs one",
     "contract/test_sandbox.py": "AddressSanitizer's own calls and files leave no room for it",
     "core/test_rotate_killed.py::test_killed_at_every_system_call": "takes minutes, for the starts",
 }

@@ -165,6 +165,7 @@ def test_a_fifo_planted_before_reopening(container: Container) -> None:
     os.mkfifo(container.log)
     reader = FifoReader(container.log)
     (container.bundle / "ctl").write_bytes(b"2 0 0\n")
+    assert reader.read() == b""  # conmon has looked at it
     finish(container)
     assert reader.read() == b""
     reader.close()
