@@ -11,8 +11,11 @@ from harness_os import Deadline
 
 
 def read_counters(container: Container) -> dict[str, int]:
-    """All counters of a running monitor by their names."""
-    return decode_counters((container.bundle / "conmon-counters").read_bytes())
+    """All counters of a running monitor by their names.
+
+    Waits for them: the caller is told of a start before the monitor's life begins.
+    """
+    return decode_counters(container.wait_file(container.bundle / "conmon-counters"))
 
 
 def decode_counters(record: bytes) -> dict[str, int]:
